@@ -1,0 +1,64 @@
+# What people and CI type. `make` alone lists the verbs; CONTRIBUTING.md says when to use which.
+#
+#   make setup PYTHON=python3.12     another interpreter (3.11 or 3.12)
+#   make setup TORCH=cpu             torch without CUDA: 1 GB instead of 4.7 GB; remembered until TORCH=full is asked for
+#   make test ARGS='tests/unit -k surge'
+PYTHON ?= python3.11
+TORCH ?= $(or $(shell cat .venv/torch 2>/dev/null),full)
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed-$(TORCH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format services services-stop bench train lock
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+
+setup: $(INSTALLED) ## a virtual environment with everything pinned; instant when nothing changed
+
+$(INSTALLED): pyproject.toml requirements.lock scripts/install.sh
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here. Install Python 3.11, or name another: make setup PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make virtual environments; on Debian install python3-venv" >&2; exit 2; }
+	scripts/install.sh $(PY) $(TORCH) dev
+	@rm -f $(VENV)/installed-*
+	@echo $(TORCH) >$(VENV)/torch
+	@touch $@
+
+demo: setup ## the whole road on this machine, with a demo stream; Ctrl-C ends it
+	$(VENV)/bin/groundswell demo $(ARGS)
+
+test: setup ## all tests; what needs Kafka, Redis or a browser runs after `make services`
+	$(PY) -m pytest $(ARGS)
+
+check: setup ## formatting, lint and types, as CI sees them
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+format: setup ## put the formatting right
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+services: ## install and start Apache Kafka and Redis for the tests; installs a browser for them too
+	scripts/services.sh start
+
+services-stop: ## stop both
+	scripts/services.sh stop
+
+bench: setup ## every question in bench/, or one: make bench ONE=name
+	@for file in $(or $(ONE:%=bench/%.py),$(filter-out bench/_%,$(wildcard bench/*.py))); do \
+	  name=$$(basename $$file .py); echo "== $$name"; $(PY) -m bench.$$name $(ARGS) || exit 1; done
+
+train: setup ## the bundled model from the data sets in a folder: make train DATA=DIR
+	@test -n "$(DATA)" || { echo "make: say where the data sets are: make train DATA=DIR" >&2; exit 2; }
+	$(VENV)/bin/groundswell train --data $(DATA) $(ARGS)
+
+# For every platform and both Pythons at once, with hashes and without addresses. setuptools builds the project, uv
+# installs it: neither is a dependency, both are pinned.
+lock: ## pin the newest versions that pyproject.toml allows
+	printf 'setuptools>=77\nuv>=0.9\n' | $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+	  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	  pyproject.toml - --output-file requirements.lock

@@ -1,0 +1,53 @@
+"""A process says every two seconds that it lives, what it holds and how it fares; health, watch and the pages read it."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from groundswell.clock import Clock
+from groundswell.keys import Keys
+
+EVERY_S = 2.0
+EXPIRES_S = 10
+
+
+class Beat(Struct, kw_only=True, frozen=True):
+    """One process now. `state` is one word: starting, running, warming, draining; `note` a sentence for people."""
+
+    stage: str
+    instance: str
+    pid: int
+    at: int
+    state: str = "running"
+    in_flight: int = 0
+    lag: int = 0  # messages behind the end of its input
+    note: str = ""
+
+
+async def keep_beating(
+    redis: "Redis[Any]", keys: Keys, clock: Clock, stage: str, instance: str, look: Callable[[], dict[str, Any]]
+) -> None:
+    """Until cancelled. `look` gives the fields that change; a Redis that is away costs a beat, nothing else."""
+    while True:
+        beat = Beat(stage=stage, instance=instance, pid=os.getpid(), at=clock.now_ms(), **look())
+        try:
+            await redis.set(keys.beat(stage, instance), msgspec.json.encode(beat), ex=EXPIRES_S)
+        except RedisError:
+            pass  # the stage itself notices and says so
+        await asyncio.sleep(EVERY_S)
+
+
+async def beats(redis: "Redis[Any]", keys: Keys) -> list[Beat]:
+    """All processes that beat within the last ten seconds, by stage and instance."""
+    found = []
+    async for key in redis.scan_iter(match=keys.beat("*"), count=500):
+        raw = await redis.get(key)
+        if raw:
+            found.append(msgspec.json.decode(raw, type=Beat))
+    return sorted(found, key=lambda beat: (beat.stage, beat.instance))

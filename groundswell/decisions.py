@@ -1,0 +1,75 @@
+"""Every outcome has a name: metric label, log field and key of the page's text are this one word. A value never changes once released.
+
+dashboard/words/{en,zh}.json says each to people; telemetry.tell() counts and logs it.
+"""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    INGEST = "ingest"
+    TAG = "tag"
+    AGGREGATE = "aggregate"
+    DELIVER = "deliver"
+    DASHBOARD = "dashboard"
+
+
+class Fate(StrEnum):
+    """What became of an input; the columns of the books: read = applied + duplicate + late + dead_lettered + in_flight."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    DEAD_LETTERED = "dead_lettered"
+    IN_FLIGHT = "in_flight"
+
+
+class SubjectState(StrEnum):
+    """Where a subject stands."""
+
+    LEARNING = "learning"  # too little history to say what is normal
+    WARMING = "warming"  # windows are being rebuilt
+    INACTIVE = "inactive"
+    PENDING = "pending"  # evidence crossed the line, a floor holds it back
+    FIRING = "firing"
+    RECOVERING = "recovering"
+    RESOLVED = "resolved"
+    NO_DATA = "no_data"
+
+
+class Detected(StrEnum):
+    """Why the detector did or did not fire."""
+
+    FIRED = "fired"
+    BELOW_THRESHOLD = "below_threshold"
+    HELD_LEARNING = "held_learning"
+    HELD_WARMING = "held_warming"
+    HELD_FEW_STORIES = "held_few_stories"
+    HELD_FEW_VOICES = "held_few_voices"  # under 3 authors and under 2 publishers
+    HELD_SMALL_EXCESS = "held_small_excess"
+    HELD_ONE_STORY = "held_one_story"
+    HELD_ONE_AUTHOR = "held_one_author"
+    HELD_ONE_PUBLISHER = "held_one_publisher"
+    HELD_ONE_COMPANY = "held_one_company"  # a topic's or the market's surge that one company makes
+    IN_EPISODE = "in_episode"
+    RECOVERED = "recovered"
+    RESOLVED = "resolved"
+    NEW_LEVEL = "new_level"
+    REOPENED = "reopened"
+    UPDATED = "updated"
+
+
+class Delivery(StrEnum):
+    """What became of one event at one endpoint."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    REFUSED = "refused"
+    GIVEN_UP = "given_up"
+    SILENCED = "silenced"
+    NOT_ROUTED = "not_routed"
+    UNCHANGED = "unchanged"
+    EXPIRED = "expired"
+    RATE_LIMITED = "rate_limited"
+    DISABLED = "disabled"
+    SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 - the name of an outcome

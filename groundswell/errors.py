@@ -1,0 +1,255 @@
+"""The one error tree. Its first split is what the caller does next; decisions.py names the outcomes that are no errors.
+
+GroundswellError  .reason = metric label and dead-letter key; .remedy = what to do next
++- Retryable      keep the input, wait, call again    BrokerAway, RedisAway, ModelAway, EndpointBusy
++- Refused        never will succeed: dead letter     NotJson, TextTooLong, FromTheFuture, ...
++- Misconfigured  stop at start-up, exit status 2     BadSetting, UnknownModel, BrokenModel, TopicsMissing
++- Fatal          stop now, start again from the last committed place    ProduceFailed, Fenced
+"""
+
+from typing import ClassVar
+
+
+class GroundswellError(Exception):
+    """Something has a name, a reason and a remedy."""
+
+    reason: ClassVar[str] = "unnamed"
+    remedy: str = ""
+
+    def __init__(self, message: str = "", *, remedy: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        if remedy:
+            self.remedy = remedy
+
+    @property
+    def line(self) -> str:
+        """One line for a terminal or a log: what is wrong, then what to do."""
+        return f"{self} {self.remedy}".strip()
+
+
+class Retryable(GroundswellError):
+    """Keep the input, wait, call again."""
+
+
+class BrokerAway(Retryable):
+    """The Kafka broker does not answer."""
+
+    reason = "broker_away"
+    remedy = "Check that it runs and that GROUNDSWELL_KAFKA names it, or leave both unset and run `groundswell up`."
+
+
+class RedisAway(Retryable):
+    """Redis does not answer."""
+
+    reason = "redis_away"
+    remedy = "Check that it runs and that GROUNDSWELL_REDIS names it, or leave both unset and run `groundswell up`."
+
+
+class ModelAway(Retryable):
+    """The model process ended or did not answer in time."""
+
+    reason = "model_away"
+    remedy = "It is restarted by itself; see the lines of stage=model in the log."
+
+
+class EndpointBusy(Retryable):
+    """The receiver did not accept this attempt."""
+
+    reason = "endpoint_busy"
+    remedy = "It is tried again on the retry schedule; `groundswell deliveries` shows each attempt."
+
+
+class Refused(GroundswellError):
+    """Never will succeed as it is: it becomes a dead letter with this reason."""
+
+
+class NotUtf8(Refused):
+    """The bytes are not UTF-8."""
+
+    reason = "not_utf8"
+    remedy = "Send UTF-8; convert GBK and others at the source."
+
+
+class NotJson(Refused):
+    """The message is not JSON."""
+
+    reason = "not_json"
+    remedy = "Send one JSON object, or an array of up to 500."
+
+
+class WrongShape(Refused):
+    """A field has the wrong type or is missing."""
+
+    reason = "wrong_shape"
+    remedy = "Compare with `groundswell schema inbound-document`."
+
+
+class NestedTooDeep(Refused):
+    """The JSON is nested too deep."""
+
+    reason = "nested_too_deep"
+    remedy = "A document is a flat object; drop what is nested."
+
+
+class MessageTooLarge(Refused):
+    """The message is larger than 1 MiB."""
+
+    reason = "message_too_large"
+    remedy = "Send fewer documents in one message."
+
+
+class TooManyDocuments(Refused):
+    """The array holds more than 500 documents."""
+
+    reason = "too_many_documents"
+    remedy = "Send at most 500 documents in one message."
+
+
+class EmptyArray(Refused):
+    """The array is empty."""
+
+    reason = "empty_array"
+    remedy = "Send at least one document."
+
+
+class NoText(Refused):
+    """There is no text left after control characters, links and blanks are removed."""
+
+    reason = "no_text"
+    remedy = "Give the words of the document in `text`."
+
+
+class TextTooLong(Refused):
+    """The text is longer than 64 kB."""
+
+    reason = "text_too_long"
+    remedy = "Send at most 64 kB; cut or split it at the source."
+
+
+class BadTime(Refused):
+    """`published_at` is not a time with a zone."""
+
+    reason = "bad_time"
+    remedy = "Send ISO 8601 with a zone (2026-01-31T09:30:00+08:00) or epoch milliseconds."
+
+
+class FromTheFuture(Refused):
+    """`published_at` is more than 300 s ahead of the clock."""
+
+    reason = "from_the_future"
+    remedy = "Set the feeder's clock."
+
+
+class TooOld(Refused):
+    """`published_at` lies before 1990."""
+
+    reason = "too_old"
+    remedy = "Check the unit: epoch times are milliseconds."
+
+
+class ModelCrash(Refused):
+    """The model process died twice on this document."""
+
+    reason = "model_crash"
+    remedy = "Keep the document for a report; the others went on."
+
+
+class UnknownVersion(Refused):
+    """A record of another version, or not one of ours."""
+
+    reason = "unknown_version"
+    remedy = "Upgrade the reading stage first; see docs/operations.md."
+
+
+class EndpointGone(Refused):
+    """The receiver answered that it is gone for good."""
+
+    reason = "endpoint_gone"
+    remedy = "Remove the endpoint or give it a new address."
+
+
+class AddressRefused(Refused):
+    """The endpoint's address is not allowed."""
+
+    reason = "address_refused"
+    remedy = "Use a public https address, or let the operator allow it: GROUNDSWELL_DELIVER_ALLOW=host:port."
+
+
+class Misconfigured(GroundswellError):
+    """Stop at start-up with exit status 2."""
+
+    reason = "misconfigured"
+
+
+class BadSetting(Misconfigured):
+    """A setting is unknown or out of bounds."""
+
+    reason = "bad_setting"
+    remedy = "`groundswell settings` lists every setting with its bounds."
+
+
+class UnknownModel(Misconfigured):
+    """There is no model of this name."""
+
+    reason = "unknown_model"
+    remedy = "Use `bundled` or the path of a folder with model.safetensors, tokenizer.json and config.json."
+
+
+class BrokenModel(Misconfigured):
+    """The model's files do not fit together."""
+
+    reason = "broken_model"
+    remedy = "Restore the folder (git checkout models/bundled) or train it again with `groundswell train`."
+
+
+class BrokenCatalogue(Misconfigured):
+    """A catalogue file cannot be read."""
+
+    reason = "broken_catalogue"
+    remedy = "Mend the file named above; stream/catalogue/ shows the shape."
+
+
+class TopicsMissing(Misconfigured):
+    """Topics are missing or have other partition counts."""
+
+    reason = "topics_missing"
+    remedy = "Run `groundswell topology --create`."
+
+
+class UnfitRedis(Misconfigured):
+    """This Redis could drop our data."""
+
+    reason = "unfit_redis"
+    remedy = "Set `maxmemory-policy noeviction` and use Redis 6.2 or later."
+
+
+class NothingRuns(Misconfigured):
+    """No broker is configured and no `groundswell up` runs on this machine."""
+
+    reason = "nothing_runs"
+    remedy = "Start `groundswell up` first, or set GROUNDSWELL_KAFKA and GROUNDSWELL_REDIS."
+
+
+class NoSecretKey(Misconfigured):
+    """There is no key to read endpoint secrets with."""
+
+    reason = "no_secret_key"
+    remedy = "Set GROUNDSWELL_SECRET_KEY to the key that `groundswell up` or `groundswell secret-key` made."
+
+
+class Fatal(GroundswellError):
+    """This process must stop now and start again from its last committed place."""
+
+
+class ProduceFailed(Fatal):
+    """The broker did not acknowledge what this process wrote."""
+
+    reason = "produce_failed"
+    remedy = "The process ends so that nothing is reordered; its supervisor starts it again."
+
+
+class Fenced(Fatal):
+    """Another process owns this partition now."""
+
+    reason = "fenced"
+    remedy = "Nothing to do: the partition is dropped and reloaded."

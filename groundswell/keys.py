@@ -1,0 +1,107 @@
+"""Every Redis key, in one place. Braces keep what changes together in one cluster slot; {n} is the namespace.
+
+{n}:{s17}:st                      hash: owner, rev, off, inc, wm, closed, marks d<partition>, books read/applied/duplicate/late
+{n}:{s17}:b:<subject>:<hour>      hash: minute byte -> five counters packed (pack_bucket); expires
+{n}:{s17}:x:<subject>             hash: epoch quarter -> Expectation
+{n}:{s17}:doc:<subject>           zset: published_at -> DocumentCard JSON, newest 200
+{n}:{s17}:neg:<subject>           list of negative mentions since the window began (detector's evidence)
+{n}:{s17}:det                     hash: subject -> detector row
+{n}:{s17}:ep                      hash: subject -> open episode
+{n}:{s17}:out                     list: alert events not yet on their topic
+{n}:live:{17}                     string: JSON LiveRow[] of one scored partition, once a second
+{n}:alerts, {n}:alert:<episode>   zset and JSON AlertView: what the relay has published
+{n}:c:..., {n}:band:...           claims and story bands of tag
+{n}:books:<stage>:<partition>     hash: offset -> counts at that offset
+{n}:beat:<stage>:<instance>       a process says it lives, and how much it holds
+{dlv}:...                         lanes of deliver (alerts/lanes.py)
+"""
+
+import struct
+from dataclasses import dataclass
+
+from groundswell.records import Bucket
+
+BUCKET = struct.Struct("<5I")
+HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+QUARTER_MS = 900_000
+
+
+def pack_bucket(bucket: Bucket) -> bytes:
+    """20 bytes: negative, neutral, positive, unsure, echoes."""
+    return BUCKET.pack(bucket.negative, bucket.neutral, bucket.positive, bucket.unsure, bucket.echoes)
+
+
+def unpack_bucket(raw: bytes) -> Bucket:
+    return Bucket(*BUCKET.unpack(raw))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Names within one namespace (the topic prefix, so that two installations may share a Redis)."""
+
+    namespace: str = "groundswell"
+
+    def _slot(self, scored: int) -> str:
+        return f"{self.namespace}:{{s{scored}}}"
+
+    def state(self, scored: int) -> str:
+        return f"{self._slot(scored)}:st"
+
+    def buckets(self, scored: int, subject: str, hour: int) -> str:
+        """`hour` is epoch milliseconds divided by HOUR_MS."""
+        return f"{self._slot(scored)}:b:{subject}:{hour}"
+
+    def expectations(self, scored: int, subject: str) -> str:
+        return f"{self._slot(scored)}:x:{subject}"
+
+    def documents(self, scored: int, subject: str) -> str:
+        return f"{self._slot(scored)}:doc:{subject}"
+
+    def negatives(self, scored: int) -> str:
+        return f"{self._slot(scored)}:neg"
+
+    def detector(self, scored: int) -> str:
+        return f"{self._slot(scored)}:det"
+
+    def episodes(self, scored: int) -> str:
+        return f"{self._slot(scored)}:ep"
+
+    def outbox(self, scored: int) -> str:
+        return f"{self._slot(scored)}:out"
+
+    def live(self, scored: int) -> str:
+        return f"{self.namespace}:live:{{{scored}}}"
+
+    @property
+    def alerts(self) -> str:
+        """Zset: episode id by the time of its newest event."""
+        return f"{self.namespace}:alerts"
+
+    def alert(self, episode: str) -> str:
+        """JSON AlertView."""
+        return f"{self.namespace}:alert:{episode}"
+
+    def claim(self, document_id: str) -> str:
+        return f"{self.namespace}:c:{document_id}"
+
+    def verdict(self, document_id: str) -> str:
+        """What the model said the first time: a replay says the same."""
+        return f"{self.namespace}:v:{document_id}"
+
+    def band(self, band: str) -> str:
+        return f"{self.namespace}:band:{band}"
+
+    def signature(self, story: str) -> str:
+        return f"{self.namespace}:sig:{story}"
+
+    def books(self, stage: str, topic: str, partition: int) -> str:
+        return f"{self.namespace}:books:{stage}:{topic}:{partition}"
+
+    def beat(self, stage: str, instance: str = "*") -> str:
+        return f"{self.namespace}:beat:{stage}:{instance}"
+
+    @property
+    def delivery(self) -> str:
+        """Prefix of all that deliver keeps, one slot."""
+        return f"{self.namespace}:{{dlv}}"

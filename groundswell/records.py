@@ -1,0 +1,400 @@
+"""Every record on the wire, its version, and what Redis shows to the pages. Read stream/topology.py for where each travels.
+
+All are JSON. `v` is the version of a record: a reader refuses one it does not know by name (`UnknownVersion`), and ignores
+fields it does not know. Golden copies in tests/contract/ pin each format. Times are epoch milliseconds, UTC, unless a name says otherwise;
+spans count code points of `Document.words`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+MAX_TEXT_BYTES = 65_536
+MAX_DOCUMENTS = 500  # in one message
+NEGATIVE, NEUTRAL, POSITIVE = "negative", "neutral", "positive"
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class InboundDocument(Struct, kw_only=True, omit_defaults=True):
+    """One text as pushed. Only `text` is required; `published_at` is ISO 8601 with a zone, or epoch milliseconds."""
+
+    text: str
+    id: str | None = None
+    title: str | None = None
+    url: str | None = None
+    source: str | None = None
+    author: str | None = None
+    published_at: str | int | float | None = None
+    lang: str | None = None
+    symbols: list[str] | None = None
+    engagement: dict[str, float] | None = None
+    parent_id: str | None = None
+    retracted: bool = False
+
+
+class Mention(Struct, frozen=True, array_like=True):
+    """A subject found in a text, and where: a span of code points, or -1, -1 when the feed named it in `symbols`."""
+
+    subject: str
+    start: int = -1
+    end: int = -1
+
+
+class Source(Struct, frozen=True, array_like=True):
+    """Coordinates of a document: topic partition, offset, place in the array."""
+
+    partition: int
+    offset: int
+    index: int = 0
+
+
+class Document(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
+    """One text, normalised, timed and linked: what ingest writes."""
+
+    id: str
+    text: str
+    title: str = ""
+    url: str = ""
+    source: str = "unknown"
+    author: str = ""  # keyed hash, never the name
+    feed: Literal["news", "comments"] = "news"
+    lang: Literal["zh", "en", "other"] = "en"
+    published_at: int
+    ingested_at: int
+    mentions: list[Mention] = []
+    engagement: dict[str, float] = {}
+    parent_id: str = ""
+    retracted: bool = False
+    normaliser: int = 1
+
+    @property
+    def words(self) -> str:
+        """What is read and linked: the title, then the text."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+class Tagged(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
+    """A document with its story, topics and polarity: the public output of tag."""
+
+    id: str
+    src: Source
+    story: str
+    echo: bool = False
+    title: str = ""
+    text: str = ""
+    url: str = ""
+    source: str = "unknown"
+    author: str = ""
+    feed: Literal["news", "comments"] = "news"
+    lang: Literal["zh", "en", "other"] = "en"
+    published_at: int
+    ingested_at: int
+    tagged_at: int
+    label: Literal["negative", "neutral", "positive"]
+    negative: Share
+    neutral: Share
+    positive: Share
+    unsure: bool = False
+    topics: list[tuple[str, float]] = []
+    mentions: list[Mention] = []
+    deciding: tuple[int, int] | None = None
+    truncated: bool = False
+    model: str = ""
+
+
+class Row(Struct, frozen=True, array_like=True):
+    """What one document says about one subject."""
+
+    subject: str
+    label: Literal["negative", "neutral", "positive"]
+    negative: Share
+    unsure: bool = False
+
+
+class ScoredDocument(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A document's rows for one scored partition, with what a page shows of it."""
+
+    index: int
+    id: str
+    story: str
+    echo: bool = False
+    published_at: int
+    ingested_at: int
+    source: str = "unknown"
+    author: str = ""
+    feed: Literal["news", "comments"] = "news"
+    lang: Literal["zh", "en", "other"] = "en"
+    title: str = ""
+    url: str = ""
+    excerpt: str = ""  # the deciding sentence
+    about: list[str] = []  # all companies it names: a topic's surge may be one company's
+    rows: list[Row] = []
+
+
+class ScoredBatch(Struct, kw_only=True, frozen=True, tag_field="v", tag=1):
+    """All rows that one `documents` message sends to one scored partition, with the message's coordinates."""
+
+    partition: int
+    offset: int
+    documents: list[ScoredDocument]
+
+
+class DeadLetter(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
+    """An input refused: why, where it came from, and its bytes (base64, cut at 64 kB)."""
+
+    reason: str
+    stage: str
+    message: str
+    remedy: str = ""
+    topic: str
+    src: Source
+    at: int
+    payload: bytes = b""
+    truncated: bool = False
+
+
+# -- alerts: the Kafka value and the webhook body are the same bytes ---------------------------------------------------
+
+
+class Observed(Struct, kw_only=True, frozen=True):
+    """What was counted since the onset."""
+
+    mentions: int
+    negatives: int
+    negative_share: float
+    reach: int
+
+
+class Expected(Struct, kw_only=True, frozen=True):
+    """What was normal for the same span: mean and the 5 and 95 % quantiles of the negatives."""
+
+    negatives: float
+    low: int
+    high: int
+
+
+class AlertRule(Struct, kw_only=True, frozen=True):
+    id: str
+    version: int
+
+
+class AlertSubject(Struct, kw_only=True, frozen=True):
+    id: str
+    kind: str
+    names: dict[str, str]
+
+
+class Polarity(Struct, kw_only=True, frozen=True):
+    negative: float
+    neutral: float
+    positive: float
+
+
+class AlertDocument(Struct, kw_only=True, frozen=True):
+    """One of the documents behind an alert; `excerpt` is its deciding sentence."""
+
+    id: str
+    title: str
+    excerpt: str
+    source: str
+    lang: str
+    published_at: str
+    url: str | None
+    negative: float
+    story: str
+    echoes: int
+
+
+class AlertData(Struct, kw_only=True, frozen=True):
+    """The state of one episode at one transition. Times are RFC 3339, UTC."""
+
+    episode_id: str
+    sequence: int
+    state: Literal["firing", "recovering", "resolved"]
+    previous_state: str
+    test: bool
+    severity: Literal["warning", "critical"]
+    rule: AlertRule
+    subject: AlertSubject
+    kind: Literal["count", "share", "both"]
+    started_at: str  # the onset
+    detected_at: str
+    resolved_at: str | None
+    window_s: int
+    observed: Observed
+    expected: Expected
+    effect: float
+    effect_low: float
+    effect_high: float
+    log10_e_value: float
+    log10_threshold: float
+    fires_without_largest_story: bool
+    documents: list[AlertDocument]
+    documents_total: int
+    truncated: bool
+    versions: dict[str, str]
+    summary: dict[str, str]
+    links: dict[str, str]
+
+
+class AlertEvent(Struct, kw_only=True, frozen=True, tag_field="schema", tag=1):
+    """What people and machines get about an episode. The id is the same on every retry and replay."""
+
+    id: str
+    type: Literal["alert.firing", "alert.updated", "alert.resolved", "endpoint.test"]
+    timestamp: str
+    data: AlertData
+
+
+# -- control: compacted objects that people write ----------------------------------------------------------------------
+
+
+class Secret(Struct, kw_only=True, frozen=True):
+    """AES-256-GCM: key id, nonce and ciphertext in base64."""
+
+    kid: str
+    nonce: str
+    ct: str
+
+
+class Endpoint(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="endpoint"):
+    """A place that alerts go to."""
+
+    id: str
+    name: str
+    url: Secret
+    secret: Secret
+    shown: str  # host and last four, safe to print
+    created_at: int
+    disabled: bool = False
+    subjects: list[str] = []  # empty: all
+
+
+class Acknowledgement(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="ack"):
+    """Somebody has seen this episode."""
+
+    id: str  # of the episode
+    by: str
+    at: int
+    note: str = ""
+
+
+class Silence(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="silence"):
+    """Not now: no message about these subjects until `until`."""
+
+    id: str
+    subjects: list[str]
+    until: int
+    by: str
+    at: int
+    reason: str = ""
+
+
+class Incarnation(Struct, kw_only=True, frozen=True, tag_field="kind", tag="incarnation"):
+    """One set of topics. Made by `groundswell topology --create`; guards offsets kept in Redis against topics made anew."""
+
+    id: str
+    made_at: int
+
+
+ControlObject = Endpoint | Acknowledgement | Silence | Incarnation
+
+
+class DeliveryOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
+    """One attempt to hand one event to one endpoint, and how it ended."""
+
+    event: str
+    episode: str
+    endpoint: str
+    attempt: int
+    outcome: str  # groundswell.decisions.Delivery
+    status: int = 0
+    reason: str = ""
+    at: int
+    latency_ms: int = 0
+
+
+# -- what Redis shows to the pages: written by aggregate, read by dashboard, watch and health -------------------------
+
+
+class Bucket(Struct, frozen=True, array_like=True):
+    """One minute of one subject: originals by polarity (unsure ones count as mentions only) and echoes."""
+
+    negative: int = 0
+    neutral: int = 0
+    positive: int = 0
+    unsure: int = 0
+    echoes: int = 0
+
+    @property
+    def mentions(self) -> int:
+        return self.negative + self.neutral + self.positive + self.unsure
+
+    @property
+    def reach(self) -> int:
+        return self.mentions + self.echoes
+
+
+class Expectation(Struct, frozen=True, array_like=True):
+    """What is normal in one quarter of an hour: negatives a minute, and 5-95 % bands of sums over 1, 5 and 60 minutes."""
+
+    mean: float
+    low_1: int
+    high_1: int
+    low_5: int
+    high_5: int
+    low_60: int
+    high_60: int
+
+
+class LiveRow(Struct, kw_only=True, frozen=True):
+    """One subject now, as the overview and `groundswell watch` show it."""
+
+    subject: str
+    kind: str
+    names: dict[str, str]
+    state: str  # groundswell.decisions.SubjectState
+    at: int  # the minute the counts end at
+    negatives_15: int
+    expected_15: float
+    low_15: int
+    high_15: int
+    mentions_15: int
+    reach_15: int
+    share: float
+    evidence: float  # ln of the e-value over its threshold; 0 and above fires
+    spark: list[int]  # negatives per five minutes, 36 of them, oldest first
+    minutes: list[list[int]]  # [minute, negatives, neutral, positive] of the newest and of late-corrected minutes
+    episode: str = ""
+
+
+class DocumentCard(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A document as a list shows it."""
+
+    id: str
+    story: str
+    published_at: int
+    source: str
+    label: str
+    negative: float
+    lang: str
+    feed: str = "news"
+    author: str = ""
+    title: str = ""
+    excerpt: str = ""
+    url: str = ""
+    unsure: bool = False
+    echo: bool = False
+    about: list[str] = []
+
+
+class AlertView(Struct, kw_only=True, frozen=True):
+    """An episode as the pages list it: its newest event, all transitions, and the frozen evidence of each."""
+
+    episode: str
+    subject: str
+    state: str
+    event: AlertEvent
+    timeline: list[dict[str, Any]]
+    evidence: dict[str, Any]

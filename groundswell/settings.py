@@ -1,0 +1,144 @@
+"""One settings struct. Each field has its bounds, its default and its sentence; the environment (GROUNDSWELL_<FIELD>) beats a TOML file.
+
+`groundswell settings` prints what is in force, secrets masked. Only cli.py reads the environment, through `load`.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, convert, structs
+
+from groundswell.errors import BadSetting
+
+PREFIX = "GROUNDSWELL_"
+NOT_SETTINGS = frozenset({"CONFIG", "RUN"})  # read by cli.py itself
+SECRETS = frozenset({"secret_key", "kafka_password", "redis"})
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Count = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. Units are in the names."""
+
+    # where the services are; both empty: the ones that `groundswell up` brings
+    kafka: str = ""  # host:port, several by comma
+    redis: str = ""  # redis://host:port/db
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_user: str = ""
+    kafka_password: str = ""
+    prefix: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "groundswell"  # of topics and Redis keys
+    single_partition: bool = False  # one partition a topic: a replay's namespace
+    secret_key: str = ""  # base64 of 32 bytes; endpoint secrets are encrypted with it
+    state_dir: str = ""  # where `up` notes its addresses; empty: ~/.local/state/groundswell
+
+    # how processes talk
+    log: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_port: Port = 0  # 0: a free one; /metrics, /livez and /readyz of this process
+    drain_s: Seconds = 6.0  # after SIGTERM: finish what was begun, then leave
+    clock: Literal["system", "event"] = "system"  # event: a document is scored as of its own published_at
+
+    # ingest
+    catalogues: list[str] = []  # further catalogue files, beside the built-in one
+    author_pepper: str = "groundswell"  # names of authors are hashed with it before they are stored
+    future_s: Seconds = 300.0  # published_at may be this far ahead
+
+    # tag
+    model: str = "bundled"  # or a folder
+    model_threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    batch_tokens: Annotated[int, Meta(ge=256, le=65_536)] = 2_048  # in one forward pass
+    batch_documents: Annotated[int, Meta(ge=1, le=2_000)] = 256  # read from one partition at a time
+    model_timeout_s: Seconds = 60.0
+
+    # aggregate and detect
+    step_s: Annotated[int, Meta(ge=60, le=3_600)] = 60  # the detector's step; buckets are always minutes
+    sensitivity: Literal["fewer", "balanced", "more"] = "balanced"  # 1, 5 or 20 false alarms a day at most, over all subjects
+    lateness_s: Seconds = 30.0  # a bucket closes this long after its end, by event time
+    idle_s: Seconds = 60.0  # without new rows the clock closes buckets
+
+    # deliver
+    deliver_allow: list[str] = []  # operator's exceptions of the address guard: "127.0.0.1:9000", "10.2.0.0/16:443"
+    deliver_http: bool = False  # allow http:// besides https://
+    deliver_timeout_s: Seconds = 15.0
+
+    # dashboard
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    page_url: str = ""  # links in alerts; empty: http://host:port
+
+
+def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Settings from a TOML file and the environment, which wins. Raises BadSetting with the nearest name."""
+    found: dict[str, Any] = {}
+    if file is not None:
+        found.update(_from_file(file))
+    for variable, value in environment.items():
+        if variable.startswith(PREFIX) and variable.removeprefix(PREFIX) not in NOT_SETTINGS:
+            if variable.startswith(PREFIX + "TEST_"):
+                continue
+            found[variable.removeprefix(PREFIX).lower()] = value
+    return from_values(found)
+
+
+def from_values(found: Mapping[str, Any]) -> Settings:
+    """Check names and bounds; text is converted to each field's type, lists split at commas."""
+    fields = {field.name: field for field in structs.fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, value in found.items():
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise BadSetting(f"There is no setting {name!r}.{hint}")
+        if fields[name].type == list[str] and isinstance(value, str):
+            values[name] = [part.strip() for part in value.split(",") if part.strip()]
+        else:
+            values[name] = value
+    try:
+        return convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"A setting is out of bounds: {error}.") from error
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """As a dictionary to print: what is secret shows only that it is set."""
+    shown: dict[str, Any] = structs.asdict(settings)
+    for name in SECRETS & shown.keys():
+        if name == "redis":
+            shown[name] = _without_password(shown[name])
+        elif shown[name]:
+            shown[name] = "(set)"
+    if shown["author_pepper"] != "groundswell":
+        shown["author_pepper"] = "(set)"
+    return shown
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a child process needs to see the same settings: only the fields that differ from their default."""
+    default = Settings()
+    changed = {}
+    for name, value in structs.asdict(settings).items():
+        if value != getattr(default, name):
+            changed[PREFIX + name.upper()] = ",".join(value) if isinstance(value, list) else str(value)
+    return changed
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSetting(f"The settings file {file} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"The settings file {file} is not TOML: {error}.") from error
+
+
+def _without_password(url: str) -> str:
+    scheme, found, rest = url.partition("://")
+    if not found or "@" not in rest:
+        return url
+    return f"{scheme}://(set)@{rest.rpartition('@')[2]}"

@@ -1,0 +1,152 @@
+"""Runs the body: token ids in, hidden states out, in plain torch on packed rows; next: heads.py.
+
+A batch is one matrix of token rows with no padding between texts. Linear layers see all rows at once; attention runs
+once per distinct length, on views of the same rows, which is exact and needs no mask. Training and serving share
+`forward`. Numbers and the reasons for this layout: docs/architecture.md, "The model process".
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.batching import fill, grid
+from models.catalog import Config, Spot
+
+BUDGET_TOKENS = 1_024
+MAX_SEQUENCES = 256
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text as the body sees it. `spans[i]` is the code-point span of `ids[i]`; the two special ids span nothing."""
+
+    ids: list[int]
+    spans: list[Spot]
+    truncated: bool
+
+
+class Shape(Protocol):
+    """What `forward` needs to know of the body; `catalog.Config` is one."""
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def layer_norm_eps(self) -> float: ...
+
+
+def tokenize(tokenizer: Tokenizer, text: str, config: Config) -> Tokens:
+    """Cut `text` to the config's `max_tokens`: its first tokens and, since a verdict often closes an article, its last.
+
+    Characters that cannot survive the cut are dropped before tokenising, so that 64 kB cost no more than a page.
+    """
+    room, tail = config.max_tokens - 2, config.tail_tokens
+    reach = 8 * config.max_tokens
+    parts = [(0, text)]
+    if len(text) > 2 * reach:
+        parts = [(0, text[:reach]), (len(text) - reach, text[-reach:])]
+    ids: list[int] = []
+    spans: list[Spot] = []
+    for start, part in parts:
+        encoding = tokenizer.encode(part, add_special_tokens=False)
+        ids += encoding.ids
+        spans += [(a + start, b + start) for a, b in encoding.offsets]
+    truncated = len(parts) > 1 or len(ids) > room
+    if len(ids) > room:
+        ids = ids[: room - tail] + ids[-tail:]
+        spans = spans[: room - tail] + spans[-tail:]
+    return Tokens([config.bos_id, *ids, config.eos_id], [(0, 0), *spans, (0, 0)], truncated)
+
+
+def forward(
+    weights: Weights, shape: Shape, ids: Tensor, lengths: Sequence[int], *, first_layer: int = 0, dropout: float = 0.0
+) -> Tensor:
+    """Hidden states `[rows, hidden]` of the last layer for packed `ids` `[rows]`.
+
+    `lengths` must be grouped by value (sorted will do) and sum to at most `rows`; rows beyond the sum belong to no
+    text and come out as noise. Layers under `first_layer` and the embeddings run without gradients.
+    """
+    with torch.set_grad_enabled(torch.is_grad_enabled() and first_layer == 0):
+        positions = torch.cat([torch.arange(n) for n in lengths] + [torch.zeros(len(ids) - sum(lengths))]).int()
+        word = F.embedding(ids, weights["embeddings.word"])
+        x = word + F.embedding(positions, weights["embeddings.position"])
+        x = normalised(weights, "embeddings.norm", x, shape.layer_norm_eps)
+    for n in range(shape.layers):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and n >= first_layer):
+            p = dropout if n >= first_layer else 0.0
+            x = layer(weights, f"layers.{n}.", shape, x, lengths, p)
+    return x
+
+
+def layer(weights: Weights, at: str, shape: Shape, x: Tensor, lengths: Sequence[int], dropout: float) -> Tensor:
+    """One post-norm transformer layer, as in BERT."""
+    eps = shape.layer_norm_eps
+    attended = attend(linear(weights, at + "qkv", x), lengths, shape.heads)
+    attended = F.dropout(linear(weights, at + "attention_out", attended), dropout, training=dropout > 0)
+    x = normalised(weights, at + "attention_norm", x + attended, eps)
+    inner = F.gelu(linear(weights, at + "up", x))
+    inner = F.dropout(linear(weights, at + "down", inner), dropout, training=dropout > 0)
+    return normalised(weights, at + "out_norm", x + inner, eps)
+
+
+def attend(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
+    """Softmax attention inside each text; `qkv` is `[rows, 3 x hidden]`, the answer `[rows, hidden]`."""
+    rows, width = qkv.shape
+    hidden = width // 3
+    answers, start = [], 0
+    for length, same in groupby(lengths):
+        count = len(list(same))
+        end = start + count * length
+        q, k, v = qkv[start:end].view(count, length, 3, heads, hidden // heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        answers.append(mixed.transpose(1, 2).reshape(count * length, hidden))
+        start = end
+    if start < rows:
+        answers.append(qkv.new_zeros(rows - start, hidden))
+    return torch.cat(answers)
+
+
+def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
+    return F.linear(x, weights[name + ".weight"], weights[name + ".bias"])
+
+
+def normalised(weights: Weights, name: str, x: Tensor, eps: float) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], weights[name + ".weight"], weights[name + ".bias"], eps)
+
+
+class Encoder:
+    """The body ready to serve: weights in the fastest number format of this machine, a batch at a time."""
+
+    def __init__(self, config: Config, weights: Weights) -> None:
+        self.config = config
+        dtype = torch.bfloat16 if fast_bfloat16() else torch.float32
+        self.weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
+
+    def encode(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        """Yield `(index into texts, hidden states [tokens, hidden] in float32)`, each text once, in no fixed order."""
+        lengths = [len(ids) for ids in texts]
+        for batch in fill(lengths, BUDGET_TOKENS, MAX_SEQUENCES):
+            flat = [token for index in batch for token in texts[index]]
+            rows = torch.zeros(grid(len(flat)), dtype=torch.int32)
+            rows[: len(flat)] = torch.tensor(flat, dtype=torch.int32)
+            sizes = [lengths[index] for index in batch]
+            with torch.inference_mode():
+                hidden = forward(self.weights, self.config, rows, sizes)[: len(flat)].float()
+            yield from zip(batch, hidden.split(sizes), strict=True)
+
+
+def fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; where it does not, float32 is faster."""
+    try:
+        return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001
+    except AttributeError:
+        return False

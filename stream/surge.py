@@ -1,0 +1,370 @@
+"""Decides whether a subject's negatives surge: one pure step over K subjects, arrays in, arrays out. Read `stream/season.py` first.
+
+No clock, no I/O. Three channels test "more than expected" step by step and are averaged (the average of such tests is one again):
+
+    fast   the season times the last half hour's ratio, five steps late so that a surge does not hide itself     weight .6
+    slow   the season alone: build-ups of hours, rare subjects                                                   weight .2
+    share  the mentions times the usual negative share: a change of mood at any volume                           weight .2
+
+Each channel holds one discounted e-process per effect size, L <- min(40, γ·log(1 + e^L) + bet); with a restart at each alarm the number of
+alarms in T steps is at most T / h in expectation, for any dependence between subjects, as far as the null holds.
+
+Two decisions. A subject's decision depends on its own rows alone, so that it is the same however partitions, processes and cuts fall: hence
+fixed prior profiles and no profile pooled over live subjects; what a subject knows of its own week are 24 hours × {weekday, weekend}, shrunk
+to that prior. And e-BH is left out, because it needs all subjects at once: the plain line `threshold` is the guarantee.
+
+Above 400 lines together with `season`, `bets` and `surge_reading`, so split; the names of all four can be imported from here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import exp, inf, log
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.bets import COUNT_EFFECTS, SHARE_EFFECTS, log_ratio
+from stream.season import GROUP_ZONES as GROUP_ZONES
+from stream.season import GROUPS as GROUPS
+from stream.season import PROFILES, Bools, Floats, Ints
+from stream.season import Slot as Slot
+from stream.season import local_slots as local_slots
+
+SENSITIVITY_BUDGET: dict[str, float] = {"fewer": 1.0, "balanced": 5.0, "more": 20.0}
+"""False alarms a day over all enabled subjects, by the word a person chooses."""
+
+NEVER = 2**31 - 1
+"""What `crossing` answers where no count would fire."""
+
+REST = -50.0
+"""Evidence (ln) of a channel that has seen nothing yet."""
+
+_CEILING = 40.0
+_DAY_S = 86_400.0
+_EFFECTS = np.stack([COUNT_EFFECTS, COUNT_EFFECTS, SHARE_EFFECTS])[:, :, None]
+_LN_EFFECTS = np.log(_EFFECTS)
+_EFFECT_COUNT = _EFFECTS.shape[1]
+_FAST, _SLOW, _SHARE = range(3)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the detector is told; the defaults are those the gates of `bench/detect.py` are measured with.
+
+    `step_s` is the width of a bucket, 60 to 3600 s. From 300 s on the fast channel is off (half an hour is then too few steps to learn from
+    without hiding the surge), the level learns uncapped, evidence is forgotten faster, and blocks keep their 15 and 60 steps.
+    """
+
+    step_s: int = 60
+    learning_negatives: int = 20
+    learning_s: int = 86_400
+    share_mentions: int = 50
+    prior_share: float = 0.2
+    prior_share_mentions: float = 50.0
+    prior_dispersion: float = 0.3
+    prior_dispersion_weight: float = 20.0
+    level_half_life_s: float = 7 * _DAY_S
+    dispersion_half_life_s: float = 14 * _DAY_S
+    hour_half_life_days: tuple[float, float] = (10.0, 4.0)
+    adopt_after_s: float = 12 * 3600.0
+
+    def __post_init__(self) -> None:
+        if not 60 <= self.step_s <= 3600:
+            raise ValueError(f"step_s is {self.step_s}; choose a bucket width from 60 to 3600 seconds")
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the step is too wide for the fast channel."""
+        return self.step_s >= 300
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Weights of the fast, slow and share channel; they sum to 1."""
+        return (0.0, 0.8, 0.2) if self.coarse else (0.6, 0.2, 0.2)
+
+    @cached_property
+    def _rates(self) -> "_Rates":
+        return _Rates(self)
+
+
+class _Rates:
+    """The numbers of a step that follow from the settings, computed once."""
+
+    def __init__(self, s: Settings) -> None:
+        self.minutes = s.step_s / 60
+        self.keep_level = _keep(s.step_s, s.level_half_life_s)
+        self.keep_adopting = _keep(s.step_s, s.adopt_after_s)
+        self.keep_ratio = np.array([[_keep(s.step_s, 30 * 60)], [_keep(s.step_s, 120 * 60)]])
+        self.ratio_rest = (1 - self.keep_ratio) * _RATIO_MASS
+        self.keep_hour = np.array([_keep(s.step_s, days * 3600) for days in s.hour_half_life_days])
+        self.keep_block = np.array([[_keep(s.step_s * steps, s.dispersion_half_life_s)] for steps in _BLOCK_STEPS])
+        self.gamma = np.array([0.98, 0.97 if s.coarse else 0.99, 0.98])[:, None, None]
+        self.weights = np.array(s.weights)[:, None] / _EFFECT_COUNT
+        self.shrink_steps = 60 / self.minutes
+        self.least_level = 0.05 * self.minutes
+        self.least_mean = 1e-4 * self.minutes
+
+
+def _keep(step_s: float, half_life_s: float) -> float:
+    return float(2.0 ** (-step_s / half_life_s))
+
+
+# One column a subject, one row a quantity. Blocks are, in this order: 15 steps against the fast mean, 15 and 60 steps against the slow mean,
+# 15 steps of share. Pairs are (counts, share).
+_LAG = 5
+_RATIO_MASS = 8.0
+_BLOCK_STEPS = (15, 15, 60, 15)
+_LEVEL, _EXPOSURE = 0, 1
+_NEGATIVES, _MENTIONS = 2, 3
+_RATIO_UP, _RATIO_DOWN = slice(4, 6), slice(6, 8)
+_RING = slice(8, 8 + 2 * _LAG)
+_PHI_UP, _PHI_DOWN, _BLOCK_SEEN, _BLOCK_MEAN = slice(18, 22), slice(22, 26), slice(26, 30), slice(30, 34)
+_POSITION = 34
+_EVIDENCE = slice(35, 50)
+_SEEN_NEGATIVES, _SEEN_MENTIONS, _SEEN_S, _EPISODE_S = 50, 51, 52, 53
+_ROWS = 54
+_CELLS = 48
+
+
+class StateFormatError(ValueError):
+    """Stored detector state is of another version or damaged: discard it and warm the subject again from its buckets."""
+
+
+_MAGIC = b"GSsurge1"
+_ROW_BYTES = _ROWS * 8 + 2 * _CELLS * 4
+
+
+@dataclass(frozen=True)
+class State:
+    """What the detector knows of K subjects; never changed in place. 816 bytes a subject.
+
+    `core` (54, K) float64, rows as named above; `hours` (2, 48, K) float32: negatives and expectation by hour of weekday and weekend.
+    """
+
+    core: Floats
+    hours: npt.NDArray[np.float32] = field(repr=False)
+
+    def __len__(self) -> int:
+        return int(self.core.shape[1])
+
+    @classmethod
+    def new(cls, k: int, prior_per_min: "float | npt.ArrayLike", settings: Settings) -> "State":
+        """K subjects that have seen nothing. `prior_per_min` > 0, negatives a minute, a float or (K,).
+
+        Take it high (75th percentile of the tier): too high dulls the first day, too low raises false alarms on it.
+        """
+        prior = np.asarray(prior_per_min, np.float64)
+        if np.any(prior <= 0) or not np.all(np.isfinite(prior)):
+            raise ValueError("prior_per_min must be a positive number of negatives a minute")
+        core = np.zeros((_ROWS, k))
+        core[_LEVEL] = 1.0
+        core[_EXPOSURE] = 1.0 / (prior * settings._rates.minutes)  # noqa: SLF001
+        core[_RATIO_UP] = core[_RATIO_DOWN] = _RATIO_MASS
+        core[_RING] = 1.0
+        # A wide step averages the same wander over a longer block: the prior shrinks with it.
+        phi = settings.prior_dispersion / (settings._rates.minutes if settings.coarse else 1.0)  # noqa: SLF001
+        core[_PHI_UP] = phi * settings.prior_dispersion_weight
+        core[_PHI_DOWN] = settings.prior_dispersion_weight
+        core[_EVIDENCE] = REST
+        return cls(core, np.zeros((2, _CELLS, k), np.float32))
+
+    def take(self, indices: npt.ArrayLike) -> "State":
+        """Some of the subjects, in the order given."""
+        at = np.asarray(indices, np.intp)
+        return State(np.ascontiguousarray(self.core[:, at]), np.ascontiguousarray(self.hours[:, :, at]))
+
+    @classmethod
+    def concat(cls, parts: Sequence["State"]) -> "State":
+        """Several states behind one another."""
+        return cls(
+            np.concatenate([part.core for part in parts], axis=1),
+            np.concatenate([part.hours for part in parts], axis=2),
+        )
+
+    def grow(self, k: int, prior_per_min: "float | npt.ArrayLike", settings: Settings) -> "State":
+        """This state with `k` new subjects behind it."""
+        return State.concat([self, State.new(k, prior_per_min, settings)])
+
+    def to_bytes(self) -> bytes:
+        """All subjects: 8 bytes of version, then one row of 816 bytes each, little-endian. The round trip is exact to the bit."""
+        k = len(self)
+        core = np.ascontiguousarray(self.core.T, "<f8").view(np.uint8).reshape(k, _ROWS * 8)
+        hours = np.ascontiguousarray(self.hours.reshape(2 * _CELLS, k).T, "<f4").view(np.uint8).reshape(k, 2 * _CELLS * 4)
+        return _MAGIC + np.concatenate([core, hours], axis=1).tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "State":
+        """What `to_bytes` gave. Raises `StateFormatError` for another version or a wrong length."""
+        if data[: len(_MAGIC)] != _MAGIC:
+            raise StateFormatError(f"detector state starts with {data[: len(_MAGIC)]!r}, expected {_MAGIC!r}")
+        if (len(data) - len(_MAGIC)) % _ROW_BYTES:
+            raise StateFormatError(f"detector state of {len(data)} bytes is not whole rows of {_ROW_BYTES}")
+        rows = np.frombuffer(data, np.uint8, offset=len(_MAGIC)).reshape(-1, _ROW_BYTES)
+        core = np.ascontiguousarray(rows[:, : _ROWS * 8]).view("<f8").reshape(len(rows), _ROWS)
+        hours = np.ascontiguousarray(rows[:, _ROWS * 8 :]).view("<f4").reshape(len(rows), 2, _CELLS)
+        return cls(
+            np.ascontiguousarray(core.T, np.float64),
+            np.ascontiguousarray(hours.transpose(1, 2, 0), np.float32),
+        )
+
+    @cached_property
+    def ratio(self) -> Floats:
+        """(K,) how the last half hour compares with the season: R of the fast channel, as of the last closed step."""
+        return np.asarray(self.core[_RATIO_UP][0] / self.core[_RATIO_DOWN][0], np.float64)
+
+
+def rows_to_bytes(state: State, i: int) -> bytes:
+    """One subject as a blob of 824 bytes of its own; `row_from_bytes` reads it, `State.concat` joins many."""
+    return state.take([i]).to_bytes()
+
+
+def row_from_bytes(data: bytes) -> State:
+    """The state of the one subject in a blob of `rows_to_bytes`. Raises `StateFormatError`."""
+    state = State.from_bytes(data)
+    if len(state) != 1:
+        raise StateFormatError(f"expected the state of one subject, found {len(state)}")
+    return state
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one step says of K subjects; all (K,). Evidence is natural log, counts are per step.
+
+    `ln_m` combined evidence, to be held against `threshold`; `ln_fast`, `ln_slow`, `ln_share` before weighting. `expected`,
+    `fast_expected`, `share_expected`: the means the channels tested against. `r_fast`, `r_slow`, `r_share`: their sizes (variance
+    m + m²/r). `ratio`: R including this step. `phi15`, `phi60`: dispersion of a block of 15 steps against the fast mean and of 60 against
+    the slow. `learning`: too little was seen before this step to alert.
+    """
+
+    ln_m: Floats
+    ln_fast: Floats
+    ln_slow: Floats
+    ln_share: Floats
+    expected: Floats
+    fast_expected: Floats
+    share_expected: Floats
+    r_fast: Floats
+    r_slow: Floats
+    r_share: Floats
+    ratio: Floats
+    phi15: Floats
+    phi60: Floats
+    learning: Bools
+
+
+@dataclass(frozen=True)
+class _Null:
+    """The predictable part of a step: everything the counts of the step cannot change."""
+
+    prior: Floats  # P, (K,)
+    hour_cell: tuple[Ints, Ints]
+    hour: npt.NDArray[np.float32]  # (2, K)
+    shape: Floats  # P·S, (K,)
+    level: Floats  # λ, (K,)
+    mu: Floats  # (K,)
+    share: Floats  # p, (K,)
+    m: Floats  # (3, K)
+    r: Floats  # (3, K)
+    phi: Floats  # (4, K)
+
+
+def _null(state: State, slot: Slot, n: Floats, s: Settings) -> _Null:
+    core, rates = state.core, s._rates  # noqa: SLF001
+    prior = PROFILES[slot.group, slot.quarter]
+    cell = (slot.hour + 24 * slot.weekend, np.arange(len(state)))
+    hour = state.hours[:, cell[0], cell[1]]
+    level = core[_LEVEL] / core[_EXPOSURE]
+    shrink = rates.shrink_steps * np.maximum(level, rates.least_level)
+    shape = prior * ((hour[0] + shrink) / (hour[1] + shrink))
+    mu = np.maximum(level * shape, rates.least_mean)
+
+    share_mass = core[_NEGATIVES] + s.prior_share * s.prior_share_mentions
+    share = share_mass / (core[_MENTIONS] + s.prior_share_mentions)
+    m = np.empty((3, len(state)))
+    m[_SLOW] = mu
+    if s.coarse:
+        m[_FAST] = mu
+        m[_SHARE] = n * share
+    else:
+        np.multiply(mu, core[_RING.start], out=m[_FAST])
+        np.multiply(n * share, core[_RING.start + 1], out=m[_SHARE])
+    np.minimum(m[_SHARE], 0.95 * n, out=m[_SHARE])
+
+    # Shares are often less dispersed than Poisson: without the clamp a negative moment would reach a square root.
+    phi = np.maximum(core[_PHI_UP] / np.maximum(core[_PHI_DOWN], 1e-9), 0.005)
+    r = np.empty((3, len(state)))
+    unsure = 1 / np.maximum(core[_LEVEL], 0.01)
+    r[_FAST] = 15 * phi[0] + unsure
+    r[_SLOW] = 60 * np.maximum(phi[2], phi[1] / 4) + unsure
+    r[_SHARE] = 15 * phi[3] + 1 / share_mass
+    np.reciprocal(r, out=r)
+    return _Null(prior, cell, hour, shape, level, mu, share, m, r, phi)
+
+
+def _bets(state: State, null: _Null, s: Settings) -> tuple[Floats, Floats]:
+    # Evidence after the step is min(ceiling, base + slope · count), (3, 5, K) each.
+    slope, constant = log_ratio(null.m[:, None], null.r[:, None], _EFFECTS, _LN_EFFECTS)
+    held = np.logaddexp(0.0, state.core[_EVIDENCE].reshape(3, _EFFECT_COUNT, -1))
+    return slope, s._rates.gamma * held + constant  # noqa: SLF001
+
+
+def _weighted(evidence: Floats, s: Settings) -> Floats:
+    # (channels, K) share of each channel in M; linear, since the ceiling keeps e^L far from overflow.
+    return np.exp(evidence).sum(axis=1) * s._rates.weights[: len(evidence)]  # noqa: SLF001
+
+
+def tick(
+    state: State,
+    slot: Slot,
+    y: npt.ArrayLike,
+    n: npt.ArrayLike,
+    in_episode: npt.ArrayLike,
+    settings: Settings,
+) -> tuple[State, Verdict]:
+    """One closed step of K subjects: the evidence after it, and what was learned from it.
+
+    `y` (K,) negative stories and `n` (K,) mentions of the step, finite and >= 0; `in_episode` (K,) bool: the subject has an alert in the
+    air, so its surge must not teach the level. Returns a new state; the given one is unchanged.
+    """
+    rates = settings._rates  # noqa: SLF001
+    y, n = np.asarray(y, np.float64), np.asarray(n, np.float64)
+    frozen = np.asarray(in_episode, np.bool_)
+    null = _null(state, slot, n, settings)
+    m, r, phi, mu = null.m, null.r, null.phi, null.mu
+
+    counts = np.empty((3, len(state)))
+    counts[:2] = y
+    np.minimum(y, n, out=counts[_SHARE])
+    slope, base = _bets(state, null, settings)
+    evidence = np.minimum(base + slope * counts[:, None], _CEILING)
+    evidence[_SHARE][:, state.core[_SEEN_MENTIONS] < settings.share_mentions] = REST
+
+    core = state.core.copy()
+    hours = state.hours.copy()
+    core[_EVIDENCE] = evidence.reshape(-1, len(state))
+    learning = (core[_SEEN_NEGATIVES] < settings.learning_negatives) & (core[_SEEN_S] < settings.learning_s)
+    core[_SEEN_NEGATIVES] += y
+    core[_SEEN_MENTIONS] += n
+    core[_SEEN_S] += settings.step_s
+    _learn(core, hours, null, counts, n, frozen, settings)
+
+    parts = _weighted(evidence, settings)
+    ln_each = np.log(parts / np.maximum(rates.weights * _EFFECT_COUNT, 1e-12)) if not settings.coarse else _ln_each(evidence)
+    verdict = Verdict(
+        ln_m=np.log(parts[0] + parts[1] + parts[2]),
+        ln_fast=ln_each[_FAST],
+        ln_slow=ln_each[_SLOW],
+        ln_share=ln_each[_SHARE],
+        expected=mu,
+        fast_expected=m[_FAST],
+        share_expected=m[_SHARE],
+        r_fast=r[_FAST],
+        r_slow=r[_SLOW],
+        r_share=r[_SHARE],
+        ratio=core[_RATIO_UP.start] / core[_RATIO_DOWN.start],
+        phi15=phi[0],
+        phi60=phi[2],
+        learning=learning,
+    )
+    return State(core, hours), verdict

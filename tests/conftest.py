@@ -1,0 +1,105 @@
+"""Where tests find real services: each fixture gives an address of its own, or skips and says what is missing.
+
+Under CI=true a missing service is a failure. `make services` starts what these look for. Data sets are never demanded.
+"""
+
+import os
+import secrets
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import redis
+
+KAFKA = "127.0.0.1:19092"
+REDIS = "redis://127.0.0.1:16379"
+CHROMIUM = Path("/usr/bin/chromium")
+DATA_DIR = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def missing(what: str) -> NoReturn:
+    """Skip on a laptop, fail where every service is promised."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} CI promises it.")
+    pytest.skip(what)
+
+
+def kafka_answers(address: str, timeout_s: float = 2.0) -> bool:
+    """Whether a broker answers a metadata request (version 7, no topics) and counts itself as alive."""
+    host, _, port = address.rpartition(":")
+    request = struct.pack(">hhihi?", 3, 7, 1, -1, 0, False)
+    try:
+        with socket.create_connection((host, int(port)), timeout_s) as connection:
+            connection.settimeout(timeout_s)
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            reply = connection.makefile("rb").read(16)
+    except (OSError, ValueError):
+        return False
+    return len(reply) == 16 and struct.unpack(">iiii", reply)[3] > 0
+
+
+@pytest.fixture(scope="session")
+def kafka_address() -> str:
+    """host:port of a real Apache Kafka. Name topics with `topic_prefix`: the broker is shared."""
+    address = os.environ.get("GROUNDSWELL_TEST_KAFKA", KAFKA)
+    if not kafka_answers(address):
+        missing(f"No Kafka answers on {address}: run 'make services', or set GROUNDSWELL_TEST_KAFKA.")
+    return address
+
+
+@pytest.fixture
+def topic_prefix(kafka_address: str) -> Iterator[str]:
+    """A prefix that no other test has; the real broker's topics that begin with it are deleted afterwards."""
+    from confluent_kafka.admin import AdminClient
+
+    prefix = f"t{secrets.token_hex(4)}"
+    yield prefix
+    client = AdminClient({"bootstrap.servers": kafka_address, "log_level": 0})
+    ours = [name for name in client.list_topics(timeout=10).topics if name.startswith(prefix)]
+    if ours:
+        for deleted in client.delete_topics(ours, operation_timeout=10).values():
+            deleted.result(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> str:
+    """URL of a real Redis without a database number. Tests take `redis_url`, which is theirs alone."""
+    url = os.environ.get("GROUNDSWELL_TEST_REDIS", REDIS).rstrip("/")
+    try:
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.ping()
+    except redis.RedisError:
+        missing(f"No Redis answers on {url}: run 'make services', or set GROUNDSWELL_TEST_REDIS.")
+    return url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> Iterator[str]:
+    """URL of an empty database. Numbers go round, counted in database 0, so that two test runs do not meet."""
+    with redis.Redis.from_url(redis_server) as counter:
+        databases = int(counter.config_get("databases")["databases"])
+        number = 1 + int(counter.incr("test:databases-given")) % (databases - 1)
+    url = f"{redis_server}/{number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for the browser tests."""
+    if not CHROMIUM.exists():
+        missing(f"No browser at {CHROMIUM}: run 'make services'.")
+    return str(CHROMIUM)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of data sets beside the checkout. Public data that the project does not ship: skips, never fails."""
+    if not DATA_DIR.is_dir():
+        pytest.skip(f"No data sets at {DATA_DIR}.")
+    return DATA_DIR
