@@ -1,11 +1,12 @@
 # What people and CI type. `make` alone lists the verbs; CONTRIBUTING.md says when to use which.
 #
 #   make setup PYTHON=python3.12     another interpreter (3.11 or 3.12)
-#   make setup TORCH=cpu             torch without CUDA: 1 GB instead of 4.7 GB; remembered until TORCH=full is asked for
+#   make setup TORCH=cpu             torch without CUDA: about 1 GB instead of 5; remembered until TORCH=full is asked for
 #   make test ARGS='tests/unit -k surge'
 PYTHON ?= python3.11
 TORCH ?= $(or $(shell cat .venv/torch 2>/dev/null),full)
 ARGS ?=
+$(if $(filter full cpu,$(TORCH)),,$(error TORCH is full or cpu, not '$(TORCH)'))
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -21,6 +22,8 @@ setup: $(INSTALLED) ## a virtual environment with everything pinned; instant whe
 
 $(INSTALLED): pyproject.toml requirements.lock scripts/install.sh
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here. Install Python 3.11, or name another: make setup PYTHON=python3.12" >&2; exit 2; }
+	@# torch with CUDA and torch without have the same version: only a new environment changes one for the other.
+	@test "$$(cat $(VENV)/torch 2>/dev/null || echo $(TORCH))" = $(TORCH) || rm -rf $(VENV)
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make virtual environments; on Debian install python3-venv" >&2; exit 2; }
 	scripts/install.sh $(PY) $(TORCH) dev
 	@rm -f $(VENV)/installed-*

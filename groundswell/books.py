@@ -45,11 +45,13 @@ async def keep(redis: "Redis[Any]", key: str, offset: int, counts: Counts) -> No
         await redis.hdel(key, *(str(old) for old in offsets[: -KEPT // 2]))
 
 
-async def resume(redis: "Redis[Any]", key: str, committed: int | None) -> Counts:
-    """The counts at the committed offset; a fresh partition starts at nothing."""
-    if committed is None:
-        return Counts()
-    raw = await redis.hget(key, str(committed))
+async def resume(redis: "Redis[Any]", key: str, offset: int) -> Counts:
+    """The counts of what lies below `offset`, the first one read; a fresh partition starts at nothing.
+
+    Offsets may have holes (markers, compaction), so the newest note at or below counts.
+    """
+    below = [int(field) for field in await redis.hkeys(key) if int(field) <= offset]
+    raw = await redis.hget(key, str(max(below))) if below else None
     return _decode(raw) if raw else Counts()
 
 

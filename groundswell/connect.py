@@ -53,7 +53,9 @@ async def open_producer(settings: Settings) -> AIOKafkaProducer:
     return producer
 
 
-async def open_consumer(settings: Settings, group: str | None, topics: Sequence[str] = (), **options: Any) -> AIOKafkaConsumer:
+async def open_consumer(
+    settings: Settings, group: str | None, topics: Sequence[str] = (), **options: Any
+) -> AIOKafkaConsumer:
     """A started consumer that commits nothing by itself. Raises BrokerAway."""
     consumer = AIOKafkaConsumer(
         *topics,
@@ -73,9 +75,13 @@ async def open_consumer(settings: Settings, group: str | None, topics: Sequence[
 async def open_redis(settings: Settings) -> "Redis[bytes]":
     """A client that answers. Raises RedisAway, UnfitRedis, BadSetting."""
     try:
-        redis: Redis[bytes] = Redis.from_url(settings.redis, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15)
+        redis: Redis[bytes] = Redis.from_url(
+            settings.redis, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
+        )
     except ValueError as error:
-        raise BadSetting(f"The Redis address {settings.redis!r} is not one: {error}.", remedy="Write redis://host:port/0.") from error
+        raise BadSetting(
+            f"The Redis address {settings.redis!r} is not one: {error}.", remedy="Write redis://host:port/0."
+        ) from error
     try:
         async with asyncio.timeout(START_S):
             await redis.ping()
@@ -124,4 +130,6 @@ async def _start(client: AIOKafkaConsumer | AIOKafkaProducer, settings: Settings
         await client.stop()
         raise BrokerAway(f"Kafka at {settings.kafka} refuses us: {error}.") from error
     except ValueError as error:
-        raise BadSetting(f"The Kafka address {settings.kafka!r} is not one: {error}.", remedy="Write host:port.") from error
+        raise BadSetting(
+            f"The Kafka address {settings.kafka!r} is not one: {error}.", remedy="Write host:port."
+        ) from error

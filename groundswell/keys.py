@@ -4,7 +4,8 @@
 {n}:{s17}:b:<subject>:<hour>      hash: minute byte -> five counters packed (pack_bucket); expires
 {n}:{s17}:x:<subject>             hash: epoch quarter -> Expectation
 {n}:{s17}:doc:<subject>           zset: published_at -> DocumentCard JSON, newest 200
-{n}:{s17}:neg:<subject>           list of negative mentions since the window began (detector's evidence)
+{n}:{s17}:neg:<subject>           list: DocumentCard JSON of the newest negative originals (what an alert is made of)
+{n}:{s17}:echo:<subject>          hash: story -> echoes
 {n}:{s17}:det                     hash: subject -> detector row
 {n}:{s17}:ep                      hash: subject -> open episode
 {n}:{s17}:out                     list: alert events not yet on their topic
@@ -58,8 +59,15 @@ class Keys:
     def documents(self, scored: int, subject: str) -> str:
         return f"{self._slot(scored)}:doc:{subject}"
 
-    def negatives(self, scored: int) -> str:
-        return f"{self._slot(scored)}:neg"
+    def negatives(self, scored: int, subject: str) -> str:
+        return f"{self._slot(scored)}:neg:{subject}"
+
+    def echoes(self, scored: int, subject: str) -> str:
+        return f"{self._slot(scored)}:echo:{subject}"
+
+    def partition_pattern(self, scored: int) -> str:
+        """Glob over everything kept for one scored partition."""
+        return f"{self._slot(scored)}:*"
 
     def detector(self, scored: int) -> str:
         return f"{self._slot(scored)}:det"

@@ -58,7 +58,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # aggregate and detect
     step_s: Annotated[int, Meta(ge=60, le=3_600)] = 60  # the detector's step; buckets are always minutes
-    sensitivity: Literal["fewer", "balanced", "more"] = "balanced"  # 1, 5 or 20 false alarms a day at most, over all subjects
+    sensitivity: Literal["fewer", "balanced", "more"] = (
+        "balanced"  # 1, 5 or 20 false alarms a day at most, over all subjects
+    )
     lateness_s: Seconds = 30.0  # a bucket closes this long after its end, by event time
     idle_s: Seconds = 60.0  # without new rows the clock closes buckets
 

@@ -13,14 +13,20 @@ from prometheus_client import Counter, Gauge, Histogram
 
 LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
-RECORDS = Counter("groundswell_records", "Inputs by what became of them; read = the sum of the fates.", ["stage", "fate"])
+RECORDS = Counter(
+    "groundswell_records", "Inputs by what became of them; read = the sum of the fates.", ["stage", "fate"]
+)
 DEAD_LETTERS = Counter("groundswell_dead_letters", "Inputs refused, by reason.", ["stage", "reason"])
-IN_FLIGHT = Gauge("groundswell_records_in_flight", "Read and not yet lasting. A rise means the stage behind is slow.", ["stage"])
+IN_FLIGHT = Gauge(
+    "groundswell_records_in_flight", "Read and not yet lasting. A rise means the stage behind is slow.", ["stage"]
+)
 DECISIONS = Counter("groundswell_decisions", "Named outcomes of detection and delivery.", ["kind", "decision"])
 EVENT_LAG = Gauge("groundswell_event_lag_seconds", "Clock minus published_at of the newest input.", ["stage"])
 BATCH_SECONDS = Histogram("groundswell_batch_seconds", "One batch through a stage.", ["stage"], buckets=LATENCY_S)
 TOKENS = Counter("groundswell_tokens", "Tokens read by the model.")
-WATERMARK = Gauge("groundswell_watermark_timestamp_seconds", "Event time up to which buckets are closed, lowest partition.")
+WATERMARK = Gauge(
+    "groundswell_watermark_timestamp_seconds", "Event time up to which buckets are closed, lowest partition."
+)
 ATTEMPTS = Counter("groundswell_delivery_attempts", "Delivery attempts by outcome.", ["endpoint", "outcome"])
 WAITING = Gauge("groundswell_delivery_waiting", "Events that wait for an endpoint.", ["endpoint"])
 STREAMS = Gauge("groundswell_sse_clients", "Browsers that listen to the live stream.")
@@ -36,7 +42,9 @@ def configure(style: str, level: str, **fields: Any) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(pad_event_to=24)
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(pad_event_to=24)
+    )
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
@@ -45,9 +53,15 @@ def configure(style: str, level: str, **fields: Any) -> None:
     )
     structlog.contextvars.bind_contextvars(**fields)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer,
-    ]))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+            ],
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Libraries speak up from warnings on: their chatter would drown ours.

@@ -176,9 +176,8 @@ def prune(body: Body, layers: int, positions: int, texts: Iterable[str]) -> Body
     multi_han = []
     for index, (piece, score) in enumerate(body.pieces):
         bare = piece.removeprefix("▁")
-        if len(bare) <= 1 and (not bare or is_han(bare) or is_symbol(bare) or bare.isascii()):
-            keep.add(index)
-        elif bare and all(map(is_symbol, bare)):
+        single = len(bare) <= 1 and (bare.isascii() or is_han(bare))
+        if single or all(map(is_symbol, bare)):
             keep.add(index)
         elif len(bare) > 1 and all(map(is_han, bare)):
             multi_han.append((-score, index))
@@ -189,9 +188,7 @@ def prune(body: Body, layers: int, positions: int, texts: Iterable[str]) -> Body
     tensors["embeddings.word"] = body.tensors["embeddings.word"][rows]
     tensors["embeddings.position"] = body.tensors["embeddings.position"][:positions]
     names = {name: rows.index(old) for name, old in body.names.items()}
-    return Body(
-        tensors, [body.pieces[row] for row in rows], names["unk"], body.layer_norm_eps, body.heads, names
-    )
+    return Body(tensors, [body.pieces[row] for row in rows], names["unk"], body.layer_norm_eps, body.heads, names)
 
 
 def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -15,12 +15,9 @@ import msgspec
 from groundswell.errors import BrokenModel, UnknownModel
 from models.labels import SENTIMENTS, TOPICS
 
-Spot = tuple[int, int]
-
 BUNDLED = "bundled"
 FORMAT = 1
 WEIGHTS, TOKENIZER, CONFIG = "model.safetensors", "tokenizer.json", "config.json"
-# A document alone may not be called unsure or topical by a number that was never fitted.
 DTYPES = {"I8", "BF16", "F16", "F32"}
 
 
@@ -96,7 +93,9 @@ def read_config(path: Path) -> Config:
     if config.format != FORMAT:
         raise BrokenModel(f"{path} has format {config.format}; this version reads {FORMAT}.")
     if sorted(config.sentiments) != sorted(SENTIMENTS):
-        raise BrokenModel(f"{path} names the sentiments {config.sentiments}; they must be {list(SENTIMENTS)}, in any order.")
+        raise BrokenModel(
+            f"{path} names the sentiments {config.sentiments}; they must be {list(SENTIMENTS)}, in any order."
+        )
     if unknown := set(config.topics) - set(TOPICS):
         raise BrokenModel(f"{path} names unknown topics: {', '.join(sorted(unknown))}.")
     if len(config.topic_thresholds) != len(config.topics):
@@ -145,9 +144,9 @@ def check_shapes(path: Path, config: Config) -> None:
         raise BrokenModel(f"{path} is not a safetensors file: {error}.") from error
     expected = expected_shapes(config)
     if missing := expected.keys() - found.keys():
-        raise BrokenModel(f"{path} lacks {sorted(missing)[0]} ({len(missing)} tensors missing).")
+        raise BrokenModel(f"{path} lacks {min(missing)} ({len(missing)} tensors missing).")
     if extra := found.keys() - expected.keys():
-        raise BrokenModel(f"{path} holds {sorted(extra)[0]}, which its config does not name.")
+        raise BrokenModel(f"{path} holds {min(extra)}, which its config does not name.")
     for name, (shape, dtype) in found.items():
         if shape != expected[name] or dtype not in DTYPES:
             raise BrokenModel(f"{path}: {name} is {dtype} {shape}, the config says {expected[name]}.")

@@ -13,10 +13,11 @@ from typing import Protocol
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from models.batching import fill, grid
-from models.catalog import Config, Spot
+from models.catalog import Config
+from models.tags import Spot
 
 BUDGET_TOKENS = 1_024
 MAX_SEQUENCES = 256
@@ -77,24 +78,26 @@ def forward(
     """
     with torch.set_grad_enabled(torch.is_grad_enabled() and first_layer == 0):
         positions = torch.cat([torch.arange(n) for n in lengths] + [torch.zeros(len(ids) - sum(lengths))]).int()
-        word = F.embedding(ids, weights["embeddings.word"])
-        x = word + F.embedding(positions, weights["embeddings.position"])
+        word = functional.embedding(ids, weights["embeddings.word"])
+        x = word + functional.embedding(positions, weights["embeddings.position"])
         x = normalised(weights, "embeddings.norm", x, shape.layer_norm_eps)
     for n in range(shape.layers):
         with torch.set_grad_enabled(torch.is_grad_enabled() and n >= first_layer):
             p = dropout if n >= first_layer else 0.0
-            x = layer(weights, f"layers.{n}.", shape, x, lengths, p)
+            x = layer(weights, n, shape, x, lengths=lengths, dropout=p)
     return x
 
 
-def layer(weights: Weights, at: str, shape: Shape, x: Tensor, lengths: Sequence[int], dropout: float) -> Tensor:
+def layer(
+    weights: Weights, number: int, shape: Shape, x: Tensor, *, lengths: Sequence[int], dropout: float = 0.0
+) -> Tensor:
     """One post-norm transformer layer, as in BERT."""
-    eps = shape.layer_norm_eps
+    at, eps = f"layers.{number}.", shape.layer_norm_eps
     attended = attend(linear(weights, at + "qkv", x), lengths, shape.heads)
-    attended = F.dropout(linear(weights, at + "attention_out", attended), dropout, training=dropout > 0)
+    attended = functional.dropout(linear(weights, at + "attention_out", attended), dropout, training=dropout > 0)
     x = normalised(weights, at + "attention_norm", x + attended, eps)
-    inner = F.gelu(linear(weights, at + "up", x))
-    inner = F.dropout(linear(weights, at + "down", inner), dropout, training=dropout > 0)
+    inner = functional.gelu(linear(weights, at + "up", x))
+    inner = functional.dropout(linear(weights, at + "down", inner), dropout, training=dropout > 0)
     return normalised(weights, at + "out_norm", x + inner, eps)
 
 
@@ -107,7 +110,7 @@ def attend(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
         count = len(list(same))
         end = start + count * length
         q, k, v = qkv[start:end].view(count, length, 3, heads, hidden // heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
         answers.append(mixed.transpose(1, 2).reshape(count * length, hidden))
         start = end
     if start < rows:
@@ -116,11 +119,11 @@ def attend(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
 
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
-    return F.linear(x, weights[name + ".weight"], weights[name + ".bias"])
+    return functional.linear(x, weights[name + ".weight"], weights[name + ".bias"])
 
 
 def normalised(weights: Weights, name: str, x: Tensor, eps: float) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], weights[name + ".weight"], weights[name + ".bias"], eps)
+    return functional.layer_norm(x, x.shape[-1:], weights[name + ".weight"], weights[name + ".bias"], eps)
 
 
 class Encoder:
@@ -131,8 +134,11 @@ class Encoder:
         dtype = torch.bfloat16 if fast_bfloat16() else torch.float32
         self.weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
 
-    def encode(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
-        """Yield `(index into texts, hidden states [tokens, hidden] in float32)`, each text once, in no fixed order."""
+    def encode(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], list[int], Tensor]]:
+        """Yield batches `(indices into texts, their lengths, hidden states [sum of lengths, hidden] in float32)`.
+
+        Each text is in exactly one batch; its rows follow each other in the order of the indices.
+        """
         lengths = [len(ids) for ids in texts]
         for batch in fill(lengths, BUDGET_TOKENS, MAX_SEQUENCES):
             flat = [token for index in batch for token in texts[index]]
@@ -141,7 +147,7 @@ class Encoder:
             sizes = [lengths[index] for index in batch]
             with torch.inference_mode():
                 hidden = forward(self.weights, self.config, rows, sizes)[: len(flat)].float()
-            yield from zip(batch, hidden.split(sizes), strict=True)
+            yield batch, sizes, hidden
 
 
 def fast_bfloat16() -> bool:

@@ -1,4 +1,4 @@
-"""Splits Chinese and English text into sentences, as spans of code points; next: heads.py, which picks the deciding one."""
+"""Splits Chinese and English text into sentences, as spans of code points; heads.py picks the deciding one."""
 
 import re
 
@@ -8,14 +8,33 @@ END = re.compile(r"(?:[。！？!?；;…]+|\.+(?=\s|$|[”’\"')\]]))[”’�
 
 # Words before a full stop that does not end a sentence.
 ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st vs no inc corp co ltd plc bros dept est approx fig jan feb mar apr jun jul aug sep sept oct "
-    "nov dec u.s u.k e.g i.e a.m p.m".split()
+    (
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "st",
+        "vs",
+        "no",
+        "inc",
+        "corp",
+        "co",
+        "ltd",
+        "plc",
+        "bros",
+        "dept",
+        "est",
+        "approx",
+    )
+    + ("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec")
+    + ("fig", "u.s", "u.k", "e.g", "i.e", "a.m", "p.m")
 )
 LAST_WORD = re.compile(r"[A-Za-z][A-Za-z.]*$")
 
 
 def split(text: str) -> list[tuple[int, int]]:
-    """Spans `(start, end)` of the sentences, in order, without blanks at either end; every other character is in one."""
+    """Spans `(start, end)` of the sentences, in order, without blanks at the ends; every other character is in one."""
     spans, start = [], 0
     for mark in END.finditer(text):
         if mark.group() == "." and is_abbreviation(text[start : mark.start()]):

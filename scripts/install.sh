@@ -3,7 +3,7 @@
 #
 #   scripts/install.sh PYTHON full|cpu dev|run
 #
-# full   every package is the one in requirements.lock, its hash checked. On Linux that brings the CUDA libraries: 4.7 GB.
+# full   every package is the one in requirements.lock, its hash checked. On Linux that brings the CUDA libraries: 5 GB on disk.
 # cpu    torch comes from PyTorch's own CPU index instead, about 1 GB in all. Its builds there have hashes that the lock
 #        does not know, so torch alone goes unchecked. Never tried by the project's own tests, which cannot reach that index.
 # dev    editable, with the tools of the dev extra; run: what a server needs.
@@ -12,13 +12,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly python=$1 torch=$2 kind=$3
 
-# package NAME_PATTERN < lock: the entries whose name matches; with `not`, the others.
+# entries 1|0 NAMES: the lock's entries whose name matches, or (0) all the others.
 entries() { awk -v want="$1" -v pattern="^($2)==" '/^[a-z0-9]/ { inside = ($0 ~ pattern) } /^#/ { next } inside == want' requirements.lock; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# uv first, from the lock like all others: it installs the rest ten times faster than pip.
+# uv first, from the lock like all others: it installs the rest in a fraction of pip's time.
 if [ "$("$python" -m uv --version 2>/dev/null | cut -d' ' -f2)" != "$(entries 1 uv | sed -n 's/^uv==\([^ ]*\).*/\1/p')" ]; then
   entries 1 uv >"$work/uv.lock"
   "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$work/uv.lock"

@@ -161,7 +161,7 @@ start() {
   exec 9>"$root/lock"
   if command -v flock >/dev/null; then flock -w 600 9 || fail "another start has held $root/lock for ten minutes"; fi
   install_packages
-  install_kafka
+  kafka_answers || install_kafka
   cp ops/kafka/server.properties ops/kafka/simplelogger.properties "$root/kafka/"
   start_one redis "127.0.0.1:$redis_port" 9>&-
   start_one kafka "127.0.0.1:$kafka_port" 9>&-

@@ -1,7 +1,9 @@
-"""The bet of one step: how much better "θ times the expected" explains a count than "as expected" does. `stream/surge.py` adds them up.
+"""The bet of one step: how much better "θ times the expected" explains a count than "as expected" does.
+`stream/surge.py` adds them up.
 
-Negative binomial ratio NB(θm, r) : NB(m, r) for a count y (surge.md 3.3), written as slope · y + constant. The slope is never negative and
-the product is rounded monotonically, so a larger count never lowers the evidence, to the last bit: that is what makes the early look free.
+Negative binomial ratio NB(θm, r) : NB(m, r) for a count y (surge.md 3.3), written as slope · y + constant. The slope
+is never negative and the product is rounded monotonically, so a larger count never lowers the evidence, to the last
+bit: that is what makes the early look free.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
 """The season a subject is expected to follow: prior profiles by calendar group, and the local slot of an instant.
 
-The profiles are fixed and shipped here, not pooled over the subjects that happen to be live: see `stream/surge.py`, which reads them next.
+The profiles are fixed and shipped here, not pooled over the subjects that happen to be live: see `stream/surge.py`,
+which reads them next.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ GROUP_ZONES: dict[str, str] = {
     "ALWAYS": "UTC",
 }
 
-# (centre, width, height) in local hours: talk follows the working day, and swells at the open, the close and the hour of filings.
+# (centre, width, height) in local hours: talk follows the working day, and swells at the open, the close and the hour
+# of filings.
 _HUMPS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "XNYS": ((12.5, 4.5, 0.75), (9.6, 0.7, 0.4), (16.2, 0.7, 0.3), (7.5, 1.5, 0.15)),
     "XSHG": ((12.5, 4.5, 0.7), (9.6, 0.7, 0.4), (15.2, 0.7, 0.25), (19.5, 2.0, 0.3)),
@@ -63,8 +65,8 @@ PROFILES: Floats = np.stack([_profile(group) for group in GROUPS])
 class Slot:
     """Where each of K subjects stands in its own local week. All fields are (K,) arrays.
 
-    `quarter` 0..671 from Monday 00:00; `hour` 0..23; `weekend` true on Saturday, Sunday and, by the caller's calendar, on holidays;
-    `group` an index into `GROUPS`.
+    `quarter` 0..671 from Monday 00:00; `hour` 0..23; `weekend` true on Saturday, Sunday and, by the caller's
+    calendar, on holidays; `group` an index into `GROUPS`.
     """
 
     quarter: Ints
@@ -101,8 +103,9 @@ def _offset_s(zone: str, quarter: int) -> int:
 def local_slots(zone: str, epoch_s: "int | npt.ArrayLike", *, group: str = "ALWAYS", holiday: bool = False) -> Slot:
     """The slots of instants in one zone; (1,) arrays for a plain int, else the shape of `epoch_s`.
 
-    Daylight saving is followed: the open stays at 09:30, and an hour that is lived twice uses its slots twice. With `holiday`, a weekday
-    is read as a Saturday. Raises `zoneinfo.ZoneInfoNotFoundError` for an unknown zone and `ValueError` for an unknown group.
+    Daylight saving is followed: the open stays at 09:30, and an hour that is lived twice uses its slots twice. With
+    `holiday`, a weekday is read as a Saturday. Raises `zoneinfo.ZoneInfoNotFoundError` for an unknown zone and
+    `ValueError` for an unknown group.
     """
     epoch = np.atleast_1d(np.asarray(epoch_s, np.int64))
     quarters, back = np.unique(epoch // QUARTER_S, return_inverse=True)

@@ -1,35 +1,65 @@
-"""Decides whether a subject's negatives surge: one pure step over K subjects, arrays in, arrays out. Read `stream/season.py` first.
+"""Decides whether a subject's negatives surge: one pure step over K subjects, arrays in, arrays out. See `season.py`.
 
-No clock, no I/O. Three channels test "more than expected" step by step and are averaged (the average of such tests is one again):
+No clock, no I/O. Three channels test "more than expected" step by step and are averaged, .6, .2 and .2 (an average of
+such tests is one again, under any dependence; their maximum is not):
 
-    fast   the season times the last half hour's ratio, five steps late so that a surge does not hide itself     weight .6
-    slow   the season alone: build-ups of hours, rare subjects                                                   weight .2
-    share  the mentions times the usual negative share: a change of mood at any volume                           weight .2
+    fast   the season times the last half hour's ratio, five steps late so that a surge does not hide itself
+    slow   the season alone: build-ups of hours, rare subjects
+    share  the mentions times the usual negative share: a change of mood at any volume
 
-Each channel holds one discounted e-process per effect size, L <- min(40, γ·log(1 + e^L) + bet); with a restart at each alarm the number of
-alarms in T steps is at most T / h in expectation, for any dependence between subjects, as far as the null holds.
+Each channel holds one discounted e-process per effect size, L <- min(40, γ·log(1 + e^L) + bet). With a restart at each
+alarm the number of alarms in T steps is at most T / h in expectation, for any dependence between subjects, as far as
+the null holds.
 
-Two decisions. A subject's decision depends on its own rows alone, so that it is the same however partitions, processes and cuts fall: hence
-fixed prior profiles and no profile pooled over live subjects; what a subject knows of its own week are 24 hours × {weekday, weekend}, shrunk
-to that prior. And e-BH is left out, because it needs all subjects at once: the plain line `threshold` is the guarantee.
+Two decisions. A subject's decision depends on its own rows alone, so that it is the same however partitions, processes
+and cuts fall: hence fixed prior profiles and no profile pooled over live subjects; what a subject knows of its own week
+are 24 hours × {weekday, weekend}, shrunk to that prior. And e-BH is left out, because it needs all subjects at once:
+the plain line `threshold` is the guarantee.
 
-Above 400 lines together with `season`, `bets` and `surge_reading`, so split; the names of all four can be imported from here.
+Longer than most files here because state, step and learning share one table of rows; the season, the bet and the
+reading of a found surge live in `season.py`, `bets.py` and `surge_reading.py`, and can be imported from here.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import exp, inf, log
+from math import log
 
 import numpy as np
 import numpy.typing as npt
 
+from groundswell.errors import BadSetting, Refused
 from stream.bets import COUNT_EFFECTS, SHARE_EFFECTS, log_ratio
-from stream.season import GROUP_ZONES as GROUP_ZONES
-from stream.season import GROUPS as GROUPS
-from stream.season import PROFILES, Bools, Floats, Ints
-from stream.season import Slot as Slot
-from stream.season import local_slots as local_slots
+from stream.season import GROUP_ZONES, GROUPS, PROFILES, Bools, Floats, Ints, Slot, local_slots
+from stream.surge_reading import band, calm, effect, onset, recompute
+
+__all__ = [
+    "GROUPS",
+    "GROUP_ZONES",
+    "NEVER",
+    "REST",
+    "SENSITIVITY_BUDGET",
+    "Settings",
+    "Slot",
+    "State",
+    "StateFormatError",
+    "Verdict",
+    "band",
+    "calm",
+    "crossing",
+    "early",
+    "effect",
+    "gap",
+    "kind",
+    "local_slots",
+    "onset",
+    "recompute",
+    "rest",
+    "row_from_bytes",
+    "rows_to_bytes",
+    "threshold",
+    "tick",
+]
 
 SENSITIVITY_BUDGET: dict[str, float] = {"fewer": 1.0, "balanced": 5.0, "more": 20.0}
 """False alarms a day over all enabled subjects, by the word a person chooses."""
@@ -52,8 +82,9 @@ _FAST, _SLOW, _SHARE = range(3)
 class Settings:
     """What the detector is told; the defaults are those the gates of `bench/detect.py` are measured with.
 
-    `step_s` is the width of a bucket, 60 to 3600 s. From 300 s on the fast channel is off (half an hour is then too few steps to learn from
-    without hiding the surge), the level learns uncapped, evidence is forgotten faster, and blocks keep their 15 and 60 steps.
+    `step_s` is the width of a bucket, 60 to 3600 s. From 300 s on the fast channel is off (half an hour is then too
+    few steps to learn from without hiding the surge), the level learns uncapped, evidence is forgotten faster, and
+    blocks keep their 15 and 60 steps.
     """
 
     step_s: int = 60
@@ -71,7 +102,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 60 <= self.step_s <= 3600:
-            raise ValueError(f"step_s is {self.step_s}; choose a bucket width from 60 to 3600 seconds")
+            raise BadSetting(f"step_s is {self.step_s}.", remedy="Choose a bucket width from 60 to 3600 seconds.")
 
     @property
     def coarse(self) -> bool:
@@ -84,11 +115,12 @@ class Settings:
         return (0.0, 0.8, 0.2) if self.coarse else (0.6, 0.2, 0.2)
 
     @cached_property
-    def _rates(self) -> "_Rates":
-        return _Rates(self)
+    def rates(self) -> "Rates":
+        """The numbers of a step that follow from these settings."""
+        return Rates(self)
 
 
-class _Rates:
+class Rates:
     """The numbers of a step that follow from the settings, computed once."""
 
     def __init__(self, s: Settings) -> None:
@@ -100,7 +132,6 @@ class _Rates:
         self.keep_hour = np.array([_keep(s.step_s, days * 3600) for days in s.hour_half_life_days])
         self.keep_block = np.array([[_keep(s.step_s * steps, s.dispersion_half_life_s)] for steps in _BLOCK_STEPS])
         self.gamma = np.array([0.98, 0.97 if s.coarse else 0.99, 0.98])[:, None, None]
-        self.weights = np.array(s.weights)[:, None] / _EFFECT_COUNT
         self.shrink_steps = 60 / self.minutes
         self.least_level = 0.05 * self.minutes
         self.least_mean = 1e-4 * self.minutes
@@ -110,8 +141,8 @@ def _keep(step_s: float, half_life_s: float) -> float:
     return float(2.0 ** (-step_s / half_life_s))
 
 
-# One column a subject, one row a quantity. Blocks are, in this order: 15 steps against the fast mean, 15 and 60 steps against the slow mean,
-# 15 steps of share. Pairs are (counts, share).
+# One column a subject, one row a quantity. Blocks are, in this order: 15 steps against the fast mean, 15 and 60 steps
+# against the slow mean, 15 steps of share. Pairs are (counts, share).
 _LAG = 5
 _RATIO_MASS = 8.0
 _BLOCK_STEPS = (15, 15, 60, 15)
@@ -127,8 +158,11 @@ _ROWS = 54
 _CELLS = 48
 
 
-class StateFormatError(ValueError):
-    """Stored detector state is of another version or damaged: discard it and warm the subject again from its buckets."""
+class StateFormatError(Refused):
+    """Stored detector state is of another version or damaged."""
+
+    reason = "detector_state"
+    remedy = "Discard it and warm the subject again from its buckets."
 
 
 _MAGIC = b"GSsurge1"
@@ -139,7 +173,8 @@ _ROW_BYTES = _ROWS * 8 + 2 * _CELLS * 4
 class State:
     """What the detector knows of K subjects; never changed in place. 816 bytes a subject.
 
-    `core` (54, K) float64, rows as named above; `hours` (2, 48, K) float32: negatives and expectation by hour of weekday and weekend.
+    `core` (54, K) float64, rows as named above; `hours` (2, 48, K) float32: negatives and expectation by hour of
+    weekday and weekend.
     """
 
     core: Floats
@@ -159,11 +194,11 @@ class State:
             raise ValueError("prior_per_min must be a positive number of negatives a minute")
         core = np.zeros((_ROWS, k))
         core[_LEVEL] = 1.0
-        core[_EXPOSURE] = 1.0 / (prior * settings._rates.minutes)  # noqa: SLF001
+        core[_EXPOSURE] = 1.0 / (prior * settings.rates.minutes)
         core[_RATIO_UP] = core[_RATIO_DOWN] = _RATIO_MASS
         core[_RING] = 1.0
         # A wide step averages the same wander over a longer block: the prior shrinks with it.
-        phi = settings.prior_dispersion / (settings._rates.minutes if settings.coarse else 1.0)  # noqa: SLF001
+        phi = settings.prior_dispersion / (settings.rates.minutes if settings.coarse else 1.0)
         core[_PHI_UP] = phi * settings.prior_dispersion_weight
         core[_PHI_DOWN] = settings.prior_dispersion_weight
         core[_EVIDENCE] = REST
@@ -187,10 +222,13 @@ class State:
         return State.concat([self, State.new(k, prior_per_min, settings)])
 
     def to_bytes(self) -> bytes:
-        """All subjects: 8 bytes of version, then one row of 816 bytes each, little-endian. The round trip is exact to the bit."""
+        """All subjects: 8 bytes of version, then one row of 816 bytes each, little-endian. The round trip is exact to
+        the bit."""
         k = len(self)
         core = np.ascontiguousarray(self.core.T, "<f8").view(np.uint8).reshape(k, _ROWS * 8)
-        hours = np.ascontiguousarray(self.hours.reshape(2 * _CELLS, k).T, "<f4").view(np.uint8).reshape(k, 2 * _CELLS * 4)
+        hours = (
+            np.ascontiguousarray(self.hours.reshape(2 * _CELLS, k).T, "<f4").view(np.uint8).reshape(k, 2 * _CELLS * 4)
+        )
         return _MAGIC + np.concatenate([core, hours], axis=1).tobytes()
 
     @classmethod
@@ -231,10 +269,11 @@ def row_from_bytes(data: bytes) -> State:
 class Verdict:
     """What one step says of K subjects; all (K,). Evidence is natural log, counts are per step.
 
-    `ln_m` combined evidence, to be held against `threshold`; `ln_fast`, `ln_slow`, `ln_share` before weighting. `expected`,
-    `fast_expected`, `share_expected`: the means the channels tested against. `r_fast`, `r_slow`, `r_share`: their sizes (variance
-    m + m²/r). `ratio`: R including this step. `phi15`, `phi60`: dispersion of a block of 15 steps against the fast mean and of 60 against
-    the slow. `learning`: too little was seen before this step to alert.
+    `ln_m` combined evidence, to be held against `threshold`; `ln_fast`, `ln_slow`, `ln_share` before weighting.
+    `expected`, `fast_expected`, `share_expected`: the means the channels tested against. `r_fast`, `r_slow`,
+    `r_share`: their sizes (variance m + m²/r). `ratio`: R including this step. `phi15`, `phi60`: dispersion of a
+    block of 15 steps against the fast mean and of 60 against the slow. `learning`: too little was seen before this
+    step to alert.
     """
 
     ln_m: Floats
@@ -270,7 +309,7 @@ class _Null:
 
 
 def _null(state: State, slot: Slot, n: Floats, s: Settings) -> _Null:
-    core, rates = state.core, s._rates  # noqa: SLF001
+    core, rates = state.core, s.rates
     prior = PROFILES[slot.group, slot.quarter]
     cell = (slot.hour + 24 * slot.weekend, np.arange(len(state)))
     hour = state.hours[:, cell[0], cell[1]]
@@ -306,15 +345,17 @@ def _bets(state: State, null: _Null, s: Settings) -> tuple[Floats, Floats]:
     # Evidence after the step is min(ceiling, base + slope · count), (3, 5, K) each.
     slope, constant = log_ratio(null.m[:, None], null.r[:, None], _EFFECTS, _LN_EFFECTS)
     held = np.logaddexp(0.0, state.core[_EVIDENCE].reshape(3, _EFFECT_COUNT, -1))
-    return slope, s._rates.gamma * held + constant  # noqa: SLF001
+    return slope, np.asarray(s.rates.gamma * held + constant, np.float64)
 
 
-def _weighted(evidence: Floats, s: Settings) -> Floats:
-    # (channels, K) share of each channel in M; linear, since the ceiling keeps e^L far from overflow.
-    return np.exp(evidence).sum(axis=1) * s._rates.weights[: len(evidence)]  # noqa: SLF001
+def _mix(each: Floats, s: Settings) -> Floats:
+    # Adding the share last keeps the early look, which drops it, a lower bound in floating point too.
+    fast, slow, share = s.weights
+    counts = fast * each[_FAST] + slow * each[_SLOW]
+    return np.asarray(counts if len(each) == _SHARE else counts + share * each[_SHARE], np.float64)
 
 
-def tick(
+def tick(  # noqa: PLR0917
     state: State,
     slot: Slot,
     y: npt.ArrayLike,
@@ -324,10 +365,9 @@ def tick(
 ) -> tuple[State, Verdict]:
     """One closed step of K subjects: the evidence after it, and what was learned from it.
 
-    `y` (K,) negative stories and `n` (K,) mentions of the step, finite and >= 0; `in_episode` (K,) bool: the subject has an alert in the
-    air, so its surge must not teach the level. Returns a new state; the given one is unchanged.
+    `y` (K,) negative stories and `n` (K,) mentions of the step, finite and >= 0; `in_episode` (K,) bool: the subject
+    has an alert in the air, so its surge must not teach the level. Returns a new state; the given one is unchanged.
     """
-    rates = settings._rates  # noqa: SLF001
     y, n = np.asarray(y, np.float64), np.asarray(n, np.float64)
     frozen = np.asarray(in_episode, np.bool_)
     null = _null(state, slot, n, settings)
@@ -349,10 +389,12 @@ def tick(
     core[_SEEN_S] += settings.step_s
     _learn(core, hours, null, counts, n, frozen, settings)
 
-    parts = _weighted(evidence, settings)
-    ln_each = np.log(parts / np.maximum(rates.weights * _EFFECT_COUNT, 1e-12)) if not settings.coarse else _ln_each(evidence)
+    # Linear, since the ceiling keeps e^L far from overflow; a sum in fixed order, so that slices and wholes give the
+    # same bits.
+    each = np.exp(evidence).sum(axis=1) / _EFFECT_COUNT
+    ln_each = np.log(each)
     verdict = Verdict(
-        ln_m=np.log(parts[0] + parts[1] + parts[2]),
+        ln_m=np.log(_mix(each, settings)),
         ln_fast=ln_each[_FAST],
         ln_slow=ln_each[_SLOW],
         ln_share=ln_each[_SHARE],
@@ -368,3 +410,165 @@ def tick(
         learning=learning,
     )
     return State(core, hours), verdict
+
+
+_CAP_WIDTH = np.array([[5.0], [5.0], [4.0], [4.0]])
+
+
+def _learn(  # noqa: PLR0917
+    core: Floats, hours: npt.NDArray[np.float32], null: _Null, counts: Floats, n: Floats, frozen: Bools, s: Settings
+) -> None:
+    # Updates the copies made by `tick`, in place, from the null before the step and the counts of the step.
+    rates, mu, k = s.rates, null.mu, len(n)
+    usual_share = n * null.share
+
+    # A count teaches at most "a few deviations above expected": a surge must not become the new normal while it lasts.
+    means, phis, seen = np.empty((4, k)), np.full((4, k), 0.3), np.empty((4, k))
+    means[0], means[1], means[2], means[3] = mu, null.m[_SHARE], null.m[_FAST], null.m[_SHARE]
+    seen[0] = seen[2] = counts[_SLOW]
+    seen[1] = seen[3] = counts[_SHARE]
+    phis[0] = 4.5 * np.maximum(null.phi[1], 0.05)
+    capped = np.minimum(seen, means + _CAP_WIDTH * np.sqrt(means + phis * means * means) + 1)
+    if s.coarse:
+        capped[:2] = seen[:2]
+
+    keep: float | Floats = rates.keep_level
+    if frozen.any():
+        core[_EPISODE_S] = np.where(frozen, core[_EPISODE_S] + s.step_s, 0.0)
+        adopting = core[_EPISODE_S] > s.adopt_after_s
+        capped[0] = np.where(frozen, np.where(adopting, counts[_SLOW], mu), capped[0])
+        capped[1] = np.where(frozen, np.where(adopting, counts[_SHARE], usual_share), capped[1])
+        keep = np.where(adopting, rates.keep_adopting, rates.keep_level)
+    else:
+        core[_EPISODE_S] = 0.0
+    core[_LEVEL] = keep * core[_LEVEL] + capped[0]
+    core[_EXPOSURE] = keep * core[_EXPOSURE] + null.shape
+    core[_NEGATIVES] = keep * core[_NEGATIVES] + capped[1]
+    core[_MENTIONS] = keep * core[_MENTIONS] + n
+
+    keep_hour = rates.keep_hour[null.hour_cell[0] // 24]
+    hours[0, null.hour_cell[0], null.hour_cell[1]] = keep_hour * null.hour[0] + capped[0] / null.prior
+    hours[1, null.hour_cell[0], null.hour_cell[1]] = keep_hour * null.hour[1] + null.level
+
+    core[_RATIO_UP] = rates.keep_ratio * core[_RATIO_UP] + rates.ratio_rest + capped[2:]
+    means[0], means[1] = mu, usual_share
+    core[_RATIO_DOWN] = rates.keep_ratio * core[_RATIO_DOWN] + rates.ratio_rest + means[:2]
+    core[_RING.start : _RING.stop - 2] = core[_RING.start + 2 : _RING.stop]
+    core[_RING.stop - 2 : _RING.stop] = core[_RATIO_UP] / core[_RATIO_DOWN]
+
+    seen[1] = seen[2] = counts[_SLOW]
+    seen[0], seen[3] = counts[_FAST], counts[_SHARE]
+    means[0], means[1], means[2], means[3] = null.m[_FAST], mu, mu, null.m[_SHARE]
+    _learn_dispersion(core, null, seen, means, frozen, s)
+
+
+def _learn_dispersion(  # noqa: PLR0917
+    core: Floats, null: _Null, seen: Floats, means: Floats, frozen: Bools, s: Settings
+) -> None:
+    core[_BLOCK_SEEN] += seen
+    core[_BLOCK_MEAN] += means
+    core[_POSITION] += 1
+    if frozen.any():
+        # A block that meets an episode starts over: a surge says nothing about usual dispersion.
+        core[_BLOCK_SEEN.start : _POSITION + 1, frozen] = 0.0
+    position = core[_POSITION]
+    due = np.flatnonzero((position % 15 == 0) & (position > 0))
+    if not due.size:
+        return
+    x, mean, phi = core[_BLOCK_SEEN, due], core[_BLOCK_MEAN, due], null.phi[:, due]
+    up, down = core[_PHI_UP, due], core[_PHI_DOWN, due]
+    full = position[due] == 60
+    use = mean > 1e-9
+    use[2] &= full
+    safe = np.where(use, mean, 1.0)
+    x = np.minimum(x, safe + 6 * np.sqrt(safe + phi * safe * safe) + 1)
+    weight = safe / (1 + safe)
+    keep = s.rates.keep_block
+    core[_PHI_UP, due] = np.where(use, keep * up + weight * ((x - safe) ** 2 - safe) / (safe * safe), up)
+    core[_PHI_DOWN, due] = np.where(use, keep * down + weight, down)
+    done = np.ones((4, len(due)), np.bool_)
+    done[2] = full
+    core[_BLOCK_SEEN, due] = np.where(done, 0.0, core[_BLOCK_SEEN, due])
+    core[_BLOCK_MEAN, due] = np.where(done, 0.0, mean)
+    core[_POSITION, due] = np.where(full, 0.0, position[due])
+
+
+def rest(state: State, where: npt.ArrayLike) -> State:
+    """Evidence of the subjects `where` (K,) bool back to rest: call it when their episode resolves."""
+    core = state.core.copy()
+    core[_EVIDENCE] = np.where(np.asarray(where, np.bool_), REST, core[_EVIDENCE])
+    return State(core, state.hours)
+
+
+def gap(state: State, steps: npt.ArrayLike, settings: Settings) -> State:
+    """The state after `steps` missing steps (an int or (K,)): no bet, nothing learned, evidence at rest, the fast
+    ratio faded towards 1."""
+    core = state.core.copy()
+    missing = np.broadcast_to(np.asarray(steps, np.float64), (len(state),))
+    hit = missing > 0
+    fade = settings.rates.keep_ratio**missing
+    core[_RATIO_UP] = fade * core[_RATIO_UP] + (1 - fade) * _RATIO_MASS
+    core[_RATIO_DOWN] = fade * core[_RATIO_DOWN] + (1 - fade) * _RATIO_MASS
+    ratio = np.tile(core[_RATIO_UP] / core[_RATIO_DOWN], (_LAG, 1))
+    core[_RING] = np.where(hit, ratio, core[_RING])
+    core[_EVIDENCE] = np.where(hit, REST, core[_EVIDENCE])
+    core[_BLOCK_SEEN.start : _POSITION + 1, hit] = 0.0
+    return State(core, state.hours)
+
+
+def _counts_only(state: State, slot: Slot, s: Settings) -> tuple[Floats, Floats]:
+    slope, base = _bets(state, _null(state, slot, np.zeros(len(state)), s), s)
+    return slope[:_SHARE], base[:_SHARE]
+
+
+def _early(slope: Floats, base: Floats, y: Floats, s: Settings) -> Floats:
+    evidence = np.minimum(base + slope * y, _CEILING)
+    return np.asarray(np.log(_mix(np.exp(evidence).sum(axis=1) / _EFFECT_COUNT, s)), np.float64)
+
+
+def early(state: State, slot: Slot, y: npt.ArrayLike, n: npt.ArrayLike, settings: Settings) -> Floats:  # noqa: ARG001
+    """A lower bound (K,) of the `ln_m` that `tick` will give for this step, from the `y` (K,) counted so far in the
+    open bucket.
+
+    Count evidence only grows with the count, so what crosses here crosses at the close. The share term is left out,
+    because a later positive would lower it; `n` is taken for the symmetry with `tick` and has no influence.
+    """
+    slope, base = _counts_only(state, slot, settings)
+    return _early(slope, base, np.asarray(y, np.float64), settings)
+
+
+def crossing(state: State, slot: Slot, ln_h: npt.ArrayLike, settings: Settings) -> Ints:
+    """(K,) the smallest count y* of the open bucket whose `early` reaches `ln_h` (a float or (K,)); `NEVER` where
+    none up to 2^20 does."""
+    slope, base = _counts_only(state, slot, settings)
+    line = np.broadcast_to(np.asarray(ln_h, np.float64), (len(state),))
+    low = np.full(len(state), -1, np.int64)
+    high = np.full(len(state), 1 << 20, np.int64)
+    never = _early(slope, base, high.astype(np.float64), settings) < line
+    while np.any(high - low > 1):
+        middle = (low + high) // 2
+        over = _early(slope, base, middle.astype(np.float64), settings) >= line
+        high = np.where(over, middle, high)
+        low = np.where(over, low, middle)
+    return np.where(never, NEVER, high)
+
+
+def threshold(budget_per_day: float, k_enabled: int, weight: float = 1.0, step_s: int = 60) -> float:
+    """ln h of one subject, so that K enabled subjects together raise at most `budget_per_day` false alarms a day in
+    expectation.
+
+    `weight` is the subject's part of the budget against an equal part (1): the mean of all weights must not exceed 1
+    for the bound to hold.
+    """
+    if budget_per_day <= 0 or k_enabled < 1 or weight <= 0:
+        raise ValueError("threshold needs a positive budget and weight and at least one subject")
+    return log(_DAY_S / step_s * k_enabled / budget_per_day / weight)
+
+
+def kind(ln_fast: float, ln_slow: float, ln_share: float, ln_h: float, settings: Settings) -> str:
+    """Which evidence carries an alarm of one subject: `count`, `share` or `both` (those within 1 of the line after
+    weighting)."""
+    fast, slow, share = settings.weights
+    by_count = (fast > 0 and ln_fast + log(fast) >= ln_h - 1) or ln_slow + log(slow) >= ln_h - 1
+    by_share = ln_share + log(share) >= ln_h - 1
+    return "share" if by_share and not by_count else "both" if by_share else "count"

@@ -31,7 +31,9 @@ class Topic:
 
 NEWS = Topic("news.v1", "any", "InboundDocument or an array of them", 12, 7 * DAY_MS, "feeds", "ingest")
 COMMENTS = Topic("comments.v1", "any", "InboundDocument or an array of them", 12, 7 * DAY_MS, "feeds", "ingest")
-DOCUMENTS = Topic("documents.v1", "key of the message, else the first id", "Document[]", 24, 7 * DAY_MS, "ingest", "tag")
+DOCUMENTS = Topic(
+    "documents.v1", "key of the message, else the first id", "Document[]", 24, 7 * DAY_MS, "ingest", "tag"
+)
 TAGGED = Topic("tagged.v1", "document id", "Tagged", 24, 30 * DAY_MS, "tag", "anybody")
 # 64 for good: a subject's counts live in its partition, so another count would give it two homes.
 SCORED = Topic("scored.v1", "none: murmur2(subject)", "ScoredBatch", 64, 7 * DAY_MS, "tag", "aggregate")

@@ -1,11 +1,10 @@
-"""The fixtures of tests/conftest.py keep tests apart, and a missing service is loud exactly where services are promised."""
+"""A missing service is loud only where services are promised, and a port that merely listens is not a broker."""
 
 import contextlib
 import socket
 import threading
 
 import pytest
-import redis
 
 
 @pytest.fixture
@@ -68,18 +67,3 @@ def test_nothing_listening_is_not_kafka(services):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert services.kafka_answers(f"127.0.0.1:{port}") is False
-
-
-def test_each_test_has_an_empty_database_that_another_does_not_see(redis_url, redis_server):
-    with redis.Redis.from_url(redis_url) as mine, redis.Redis.from_url(f"{redis_server}/0") as other:
-        assert mine.dbsize() == 0
-        mine.set("only-here", 1)
-        assert other.get("only-here") is None
-
-
-def test_topics_of_a_test_carry_its_prefix_on_a_real_broker(topic_prefix, kafka_address):
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    client = AdminClient({"bootstrap.servers": kafka_address})
-    client.create_topics([NewTopic(f"{topic_prefix}.news", 2, 1)])[f"{topic_prefix}.news"].result(timeout=10)
-    assert f"{topic_prefix}.news" in client.list_topics(timeout=10).topics

@@ -1,0 +1,156 @@
+"""The evidence of one alert as people read it: its figures, its documents, its timeline, and a drawing that needs no script. Pure."""
+
+import re
+from typing import Any
+
+from dashboard.api import link
+from dashboard.history import MAX_POINTS, STEPS_S, Series
+from dashboard.rows import at_ms
+from groundswell.keys import HOUR_MS
+from groundswell.records import Acknowledgement, AlertDocument, AlertView
+
+WIDTH, HEIGHT = 960, 220  # of the drawing, in its own units
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+MAX_LETTERS = 2_000
+
+
+def visible(text: str) -> str:
+    """The text with what a reader cannot see, or what would turn letters around, spelled out; cut at 2,000 letters."""
+    cut = text if len(text) <= MAX_LETTERS else text[:MAX_LETTERS] + "…"
+    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", cut)
+
+
+def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
+    """What the template shows, with every time in milliseconds and every text made visible."""
+    data = view.event.data
+    top = max(data.observed.negatives, data.expected.high, 1) * 1.08
+    return {
+        "severity": data.severity,
+        "kind": data.kind,
+        "minutes": max(1, round(data.window_s / 60)),
+        "mentions": data.observed.mentions,
+        "share": round(100 * data.observed.negative_share),
+        "effect": _times(data.effect),
+        "effect_low": _times(data.effect_low),
+        "effect_high": _times(data.effect_high),
+        "strength": f"{data.log10_e_value:.1f}",
+        "threshold": f"{data.log10_threshold:.1f}",
+        "broad": data.fires_without_largest_story,
+        "bar": {
+            "low": round(100 * data.expected.low / top, 2),
+            "width": round(100 * (data.expected.high - data.expected.low) / top, 2),
+            "mean": round(100 * data.expected.negatives / top, 2),
+            "seen": round(100 * data.observed.negatives / top, 2),
+        },
+        "documents": [_document(document) for document in data.documents],
+        "documents_total": max(data.documents_total, len(data.documents)),
+        "timeline": timeline(view, ack),
+        "versions": {visible(name): visible(version)[:80] for name, version in data.versions.items()},
+        "rule": f"{data.rule.id} {data.rule.version}",
+    }
+
+
+def timeline(view: AlertView, ack: Acknowledgement | None) -> list[dict[str, Any]]:
+    """Onset, transitions and acknowledgement in the order they happened; transitions are read from whatever the record names them."""
+    data = view.event.data
+    steps: list[dict[str, Any]] = []
+    if (onset := at_ms(data.started_at)) is not None:
+        steps.append({"at": onset, "what": "onset", "who": ""})
+    for one in view.timeline:
+        at = next((found for name in ("at", "timestamp", "detected_at") if (found := at_ms(one.get(name))) is not None), None)
+        what = str(one.get("state") or one.get("decision") or one.get("type") or "").removeprefix("alert.")
+        if at is not None and what:
+            steps.append({"at": at, "what": visible(what)[:40], "who": ""})
+    if not view.timeline and (detected := at_ms(data.detected_at)) is not None:
+        steps.append({"at": detected, "what": "firing", "who": ""})
+    if ack is not None:
+        steps.append({"at": ack.at, "what": "acknowledged", "who": visible(ack.by)[:80]})
+    return sorted(steps, key=lambda step: step["at"])
+
+
+def span(view: AlertView, now_ms: int) -> tuple[int, int]:
+    """What the drawing covers: an hour and a half before the onset, until half an hour after the end, or now."""
+    data = view.event.data
+    onset = at_ms(data.started_at) or now_ms
+    end = at_ms(data.resolved_at)
+    last = min(now_ms, (end or now_ms) + HOUR_MS // 2)
+    return onset - 3 * HOUR_MS // 2, min(max(last, onset + HOUR_MS // 4), onset + 6 * 24 * HOUR_MS)
+
+
+def step_s(begin_ms: int, end_ms: int) -> int:
+    """The finest step that gives no more than 300 points."""
+    return next((step for step in STEPS_S if (end_ms - begin_ms) / 1000 / step <= min(300, MAX_POINTS)), STEPS_S[-1])
+
+
+def figure(past: Series, view: AlertView) -> dict[str, Any] | None:
+    """Paths of the drawing: negatives as steps, the expected band, and where the onset lies; None when nothing is kept of that time."""
+    known = [value for value in past.neg if value is not None]
+    if not known or not any(known):
+        return None
+    top = max(*known, *(value for value in past.hi if value is not None), 1) * 1.1
+    step_x = WIDTH / len(past.neg)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - value / top * HEIGHT, 1)
+
+    onset = at_ms(view.event.data.started_at)
+    over = at_ms(view.event.data.resolved_at)
+    end_ms = past.t0 + len(past.neg) * past.step * 1000
+
+    def x(at: int) -> float:
+        return round(min(max(0.0, (at - past.t0) / (past.step * 1000) * step_x), WIDTH), 1)
+
+    return {
+        "negatives": _steps(past.neg, step_x, y),
+        "band": _area(past.lo, past.hi, step_x, y),
+        "onset": x(onset) if onset is not None else None,
+        "until": x(over if over is not None else end_ms),
+        "begin": past.t0,
+        "end": end_ms,
+        "top": max(known),
+        "top_y": y(max(known)),
+        "step_minutes": past.step // 60,
+    }
+
+
+def _steps(values: list[int | None], step_x: float, y: Any) -> str:
+    path, pen = [], False
+    for place, value in enumerate(values):
+        if value is None:
+            pen = False
+            continue
+        left, right = round(place * step_x, 1), round((place + 1) * step_x, 1)
+        path.append(f"{'L' if pen else 'M'}{left} {y(value)}H{right}")
+        pen = True
+    return "".join(path)
+
+
+def _area(lows: list[int | None], highs: list[int | None], step_x: float, y: Any) -> str:
+    path, run = [], []
+    for place, (low, high) in enumerate(zip([*lows, None], [*highs, None], strict=True)):
+        if low is not None and high is not None:
+            run.append((round(place * step_x, 1), round((place + 1) * step_x, 1), y(low), y(high)))
+        elif run:
+            there = "".join(f"L{left} {top}H{right}" for left, right, _, top in run)
+            back = "".join(f"L{right} {bottom}H{left}" for left, right, bottom, _ in reversed(run))
+            path.append(f"M{there[1:]}{back}Z")
+            run = []
+    return "".join(path)
+
+
+def _document(document: AlertDocument) -> dict[str, Any]:
+    return {
+        "title": visible(document.title),
+        "excerpt": visible(document.excerpt),
+        "source": visible(document.source)[:80],
+        "lang": document.lang if document.lang in ("en", "zh") else "",
+        "at": at_ms(document.published_at),
+        "url": link(document.url),
+        "host": link(document.url).split("/")[2][:80] if link(document.url).count("/") >= 2 else "",
+        "negative": f"{document.negative:.2f}",
+        "echoes": document.echoes,
+    }
+
+
+def _times(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"

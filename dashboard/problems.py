@@ -1,0 +1,34 @@
+"""Errors as RFC 9457 problem details: `reason` is the word that metrics use, `remedy` is what to do next."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from groundswell.errors import GroundswellError, Retryable
+
+STATUS = {"message_too_large": 413, "text_too_long": 413}
+
+
+def problem(status: int, reason: str, title: str, remedy: str, **headers: str) -> Response:
+    """One problem as application/problem+json."""
+    body = {"type": f"urn:groundswell:{reason}", "title": title, "status": status, "reason": reason, "remedy": remedy}
+    return Response(
+        msgspec.json.encode(body),
+        status,
+        {name.replace("_", "-"): value for name, value in headers.items()},
+        media_type="application/problem+json",
+    )
+
+
+async def from_error(_request: Request, error: Exception) -> Response:
+    """A refused input is the sender's to mend (400, 413); what is retryable is 503."""
+    if not isinstance(error, GroundswellError):
+        raise error
+    if isinstance(error, Retryable):
+        return problem(503, error.reason, str(error), error.remedy, Retry_After="5")
+    return problem(STATUS.get(error.reason, 400), error.reason, str(error), error.remedy)
+
+
+async def not_found(request: Request, _error: Exception) -> Response:
+    """For everything under /api/."""
+    return problem(404, "not_found", f"There is nothing at {request.url.path}.", "GET /api/v1/overview lists the subjects.")

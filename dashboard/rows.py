@@ -1,0 +1,108 @@
+"""Rows as pages and API show them, made from the records that aggregate and the relay leave in Redis. Pure."""
+
+import math
+from typing import Any
+
+from groundswell.records import Acknowledgement, AlertView, LiveRow
+from groundswell.shown import minute_ms
+from groundswell.times import parse_ms
+
+MARKET = "market"
+
+
+def ack_row(ack: Acknowledgement | None) -> dict[str, Any] | None:
+    """Who has seen an episode, and when."""
+    return None if ack is None else {"by": ack.by, "at": ack.at, "note": ack.note}
+
+
+def at_ms(value: Any) -> int | None:
+    """Epoch milliseconds of a time in either of the forms that records use; None when it is neither."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return round(value) if math.isfinite(value) else None
+    try:
+        return parse_ms(str(value))
+    except ValueError:
+        return None
+
+
+def subject_row(row: LiveRow) -> dict[str, Any]:
+    """One line of the overview."""
+    return {
+        "subject": row.subject,
+        "kind": row.kind,
+        "names": row.names,
+        "state": row.state,
+        "at": minute_ms(row.at),
+        "neg": row.negatives_15,
+        "exp": round(row.expected_15, 2),
+        "lo": row.low_15,
+        "hi": row.high_15,
+        "mentions": row.mentions_15,
+        "reach": row.reach_15,
+        "share": round(row.share, 4),
+        "evidence": round(row.evidence, 2),
+        "spark": row.spark,
+        "episode": row.episode,
+    }
+
+
+def rank(row: LiveRow) -> tuple[float, int, str]:
+    """Sorting by this puts what needs eyes first: evidence, then negatives."""
+    return (-row.evidence, -row.negatives_15, row.subject)
+
+
+def movers(rows: "dict[str, LiveRow]", limit: int) -> list[dict[str, Any]]:
+    """The first subjects by evidence, the whole market apart."""
+    ranked = sorted((row for row in rows.values() if row.subject != MARKET), key=rank)
+    return [subject_row(row) for row in ranked[:limit]]
+
+
+def pulse(rows: "dict[str, LiveRow]") -> dict[str, Any]:
+    """The market in one line: its own row where it is counted, otherwise what can be summed over the subjects."""
+    own = rows.get(MARKET)
+    states = [row.state for row in rows.values()]
+    counted = {"subjects": len(rows) - (own is not None), "firing": states.count("firing")}
+    if own is not None:
+        return {**subject_row(own), **counted}
+    companies = [row for row in rows.values() if "|" not in row.subject and row.kind != "topic"]
+    mentions = sum(row.mentions_15 for row in companies)
+    negatives = sum(row.negatives_15 for row in companies)
+    return {
+        "neg": negatives,
+        "exp": round(sum(row.expected_15 for row in companies), 2),
+        "lo": None,
+        "hi": None,
+        "mentions": mentions,
+        "reach": sum(row.reach_15 for row in companies),
+        "share": round(negatives / mentions, 4) if mentions else 0.0,
+        "spark": [sum(column) for column in zip(*(row.spark for row in companies), strict=False)],
+        **counted,
+    }
+
+
+def alert_row(view: AlertView, ack: Acknowledgement | None = None) -> dict[str, Any]:
+    """One line of the inbox."""
+    data = view.event.data
+    return {
+        "episode": view.episode,
+        "subject": view.subject,
+        "names": data.subject.names,
+        "state": view.state,
+        "severity": data.severity,
+        "test": data.test,
+        "started_at": at_ms(data.started_at),
+        "detected_at": at_ms(data.detected_at),
+        "resolved_at": at_ms(data.resolved_at),
+        "updated_at": at_ms(view.event.timestamp),
+        "neg": data.observed.negatives,
+        "exp": round(data.expected.negatives, 2),
+        "lo": data.expected.low,
+        "hi": data.expected.high,
+        "window_s": data.window_s,
+        "effect": round(data.effect, 2),
+        "reach": data.observed.reach,
+        "summary": data.summary,
+        "ack": ack_row(ack),
+    }

@@ -1,0 +1,122 @@
+"""Makes the topics on a real broker and writes the incarnation that guards Redis offsets; the embedded broker makes its own.
+
+Names and counts come from topology.py. confluent-kafka's admin client is used: aiokafka's cannot set a topic's configuration.
+"""
+
+import asyncio
+import secrets
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
+from groundswell.errors import BrokerAway, TopicsMissing
+from groundswell.records import Incarnation
+from groundswell.settings import Settings
+from stream.topology import CONTROL, TOPICS, Topology
+
+import msgspec
+
+ANSWER_S = 20.0
+
+
+async def found(settings: Settings) -> dict[str, int]:
+    """Topic name -> partitions, as the broker tells. Raises BrokerAway."""
+    return await asyncio.to_thread(_found, settings)
+
+
+async def create(settings: Settings, topology: Topology, replication: int = 1) -> list[str]:
+    """Make the missing topics and, once, the incarnation. Returns the names made. Raises BrokerAway, TopicsMissing."""
+    made = await asyncio.to_thread(_create, settings, topology, replication)
+    await mark_incarnation(settings, topology)
+    return made
+
+
+async def check(settings: Settings, topology: Topology) -> None:
+    """Raises TopicsMissing when a topic is missing or has another partition count than it must."""
+    wrong = topology.missing(await found(settings))
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise TopicsMissing("; ".join(wrong[:3]) + more + ".")
+
+
+async def incarnation(settings: Settings, topology: Topology) -> str:
+    """The id of this set of topics; empty when `topology --create` never ran."""
+    consumer = await open_consumer(settings, None, [topology.name(CONTROL)])
+    try:
+        partition = next(iter(consumer.assignment()))
+        end = (await consumer.end_offsets([partition]))[partition]
+        newest = ""
+        await consumer.seek_to_beginning(partition)
+        async with asyncio.timeout(ANSWER_S):
+            while await consumer.position(partition) < end:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    newest = _incarnation_in(records) or newest
+        return newest
+    finally:
+        await consumer.stop()
+
+
+async def mark_incarnation(settings: Settings, topology: Topology) -> str:
+    """Write the incarnation if there is none; returns it."""
+    known = await incarnation(settings, topology)
+    if known:
+        return known
+    producer = await open_producer(settings)
+    try:
+        record = Incarnation(id=secrets.token_hex(8), made_at=0)
+        sent = await producer.send(topology.name(CONTROL), msgspec.json.encode(record), key=b"incarnation")
+        await acknowledged([sent])
+        return record.id
+    finally:
+        await close_producer(producer)
+
+
+def _incarnation_in(records: list[object]) -> str:
+    for record in reversed(records):
+        if record.key == b"incarnation" and record.value:  # type: ignore[attr-defined]
+            return msgspec.json.decode(record.value, type=Incarnation).id  # type: ignore[attr-defined]
+    return ""
+
+
+def _admin(settings: Settings) -> AdminClient:
+    conf: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": settings.kafka,
+        "security.protocol": settings.kafka_security,
+        "log_level": 2,
+    }
+    if settings.kafka_user:
+        conf |= {
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": settings.kafka_user,
+            "sasl.password": settings.kafka_password,
+        }
+    return AdminClient(conf)
+
+
+def _found(settings: Settings) -> dict[str, int]:
+    try:
+        listed = _admin(settings).list_topics(timeout=ANSWER_S / 2)
+    except KafkaException as error:
+        raise BrokerAway(f"No Kafka broker answers at {settings.kafka or '(no address)'}.") from error
+    return {name: len(topic.partitions) for name, topic in listed.topics.items()}
+
+
+def _create(settings: Settings, topology: Topology, replication: int) -> list[str]:
+    present = _found(settings)
+    new = [
+        NewTopic(topology.name(topic), topology.partitions(topic), replication, config=topic.config)
+        for topic in TOPICS
+        if topology.name(topic) not in present
+    ]
+    if not new:
+        return []
+    admin = _admin(settings)
+    for name, waiting in admin.create_topics(new, request_timeout=ANSWER_S).items():
+        try:
+            waiting.result()
+        except KafkaException as error:
+            raise TopicsMissing(
+                f"{name} cannot be made: {error.args[0].str()}.", remedy="Check the rights of this user."
+            ) from error
+    return [topic.topic for topic in new]

@@ -1,0 +1,178 @@
+"""From bytes that anybody pushed to documents that are clean, timed and linked. Pure; intake.py is the Faust app around it.
+
+A message is one JSON object or an array of up to 500. One bad element never harms its neighbours: it becomes a dead letter with its
+reason and its coordinates. `take` cannot raise.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Raw
+
+from groundswell import errors, times
+from groundswell.clock import Clock
+from groundswell.language import language
+from groundswell.records import MAX_DOCUMENTS, MAX_TEXT_BYTES, DeadLetter, Document, InboundDocument, Mention, Source
+from groundswell.text import NORMALISER_VERSION, normalise, safe
+
+PAYLOAD_BYTES = 65_536  # kept of a dead letter
+TITLE_CHARS, NAME_CHARS, URL_CHARS, ID_CHARS = 500, 120, 2_048, 200
+YEAR_1990_MS = 631_152_000_000
+
+Link = Callable[[str, list[str]], list[Mention]]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What ingest is told: how to link, how far ahead a time may be, whose clock counts, how authors are hashed."""
+
+    link: Link
+    clock: Clock
+    future_s: float = 300.0
+    event_time: bool = False  # a replay: each document is scored as of its own time
+    pepper: str = "groundswell"
+
+
+@dataclass
+class Intake:
+    """What one message became."""
+
+    documents: list[Document] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+
+    @property
+    def read(self) -> int:
+        return len(self.documents) + len(self.dead)
+
+
+def take(
+    value: bytes | None, topic: str, feed: Literal["news", "comments"], partition: int, offset: int, rules: Rules
+) -> Intake:
+    """All documents of one message, and a dead letter for each that is refused."""
+    intake = Intake()
+    now_ms = rules.clock.now_ms()
+
+    def refuse(error: errors.Refused, raw: bytes, index: int) -> None:
+        intake.dead.append(
+            DeadLetter(
+                reason=error.reason, stage="ingest", message=safe(str(error), 300), remedy=error.remedy, topic=topic,
+                src=Source(partition, offset, index), at=now_ms, payload=raw[:PAYLOAD_BYTES], truncated=len(raw) > PAYLOAD_BYTES,
+            )
+        )  # fmt: skip
+
+    whole = value or b""
+    try:
+        elements = _elements(whole)
+    except errors.Refused as error:
+        refuse(error, whole, 0)
+        return intake
+    for index, raw in enumerate(elements):
+        try:
+            intake.documents.append(_one(raw, feed, now_ms, rules))
+        except errors.Refused as error:
+            refuse(error, raw, index)
+    return intake
+
+
+def _elements(whole: bytes) -> list[bytes]:
+    head = whole.lstrip()[:1]
+    if not head:
+        raise errors.NotJson("The message is empty.")
+    found = _decoded(whole, list[Raw]) if head == b"[" else [_decoded(whole, Raw)]
+    if not found:
+        raise errors.EmptyArray
+    if len(found) > MAX_DOCUMENTS:
+        raise errors.TooManyDocuments(f"The array holds {len(found)} documents.")
+    return [bytes(raw) for raw in found]
+
+
+def _decoded(raw: bytes, shape: Any) -> Any:
+    """msgspec with its three ways to fail made ours. Even an unknown field can nest past the interpreter's limit."""
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except msgspec.ValidationError as error:
+        raise errors.WrongShape(f"{error}.") from error
+    except msgspec.DecodeError as error:
+        raise errors.NotJson(f"{error}.") from error
+    except UnicodeDecodeError as error:
+        raise errors.NotUtf8(f"Byte {error.start} is not UTF-8.") from error
+    except RecursionError as error:
+        raise errors.NestedTooDeep from error
+
+
+def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rules) -> Document:
+    inbound: InboundDocument = _decoded(raw, InboundDocument)
+    if len(inbound.text.encode()) > MAX_TEXT_BYTES:
+        raise errors.TextTooLong(f"The text has {len(inbound.text.encode())} bytes.")
+    text = normalise(inbound.text)
+    if not text:
+        raise errors.NoText
+    title = normalise(inbound.title or "")[:TITLE_CHARS]
+    published_at = _event_time(inbound.published_at, now_ms, rules)
+    words = f"{title}\n{text}" if title else text
+    source = normalise(inbound.source or "")[:NAME_CHARS] or "unknown"
+    url = _web_address(inbound.url)
+    return Document(
+        id=_identity(inbound, source, url, text),
+        text=text,
+        title=title,
+        url=url,
+        source=source,
+        author=_hashed(inbound.author, source, rules.pepper),
+        feed=feed,
+        lang=language(words),
+        published_at=published_at,
+        ingested_at=published_at if rules.event_time else now_ms,
+        mentions=rules.link(words, [symbol[:NAME_CHARS] for symbol in (inbound.symbols or [])[:50]]),
+        engagement=dict(list((inbound.engagement or {}).items())[:20]),
+        parent_id=(inbound.parent_id or "")[:ID_CHARS],
+        retracted=inbound.retracted,
+        normaliser=NORMALISER_VERSION,
+    )
+
+
+def _event_time(given: str | int | float | None, now_ms: int, rules: Rules) -> int:
+    if given is None:
+        return now_ms
+    try:
+        at_ms = times.parse_ms(given) if isinstance(given, str) else round(given)
+    except (ValueError, OverflowError) as error:
+        raise errors.BadTime(f"published_at is {safe(str(given), 60)!r}: {error}.") from error
+    if at_ms < YEAR_1990_MS:
+        raise errors.TooOld(f"published_at is {at_ms} ms after 1970.")
+    ahead_s = (at_ms - now_ms) / 1000
+    if not rules.event_time and ahead_s > rules.future_s:
+        raise errors.FromTheFuture(f"published_at is {math.ceil(ahead_s)} s ahead.")
+    return at_ms
+
+
+def _identity(inbound: InboundDocument, source: str, url: str, text: str) -> str:
+    """As given; else from the link; else from who said what where, so that a record pushed twice is one document."""
+    given = normalise(inbound.id or "")
+    if given and len(given) <= ID_CHARS:
+        return given
+    seed = f"id\0{inbound.id}" if given else f"url\0{url}" if url else f"text\0{source}\0{inbound.author or ''}\0{text}"
+    return "h" + hashlib.blake2b(seed.encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+
+def _hashed(author: str | None, source: str, pepper: str) -> str:
+    if not author:
+        return ""
+    key = pepper.encode()[:64]
+    return hashlib.blake2b(f"{source}|{author}".encode("utf-8", "replace"), key=key, digest_size=8).hexdigest()
+
+
+def _web_address(url: str | None) -> str:
+    """http and https only, as given; anything else is dropped, for a page will make it a link."""
+    if not url or len(url) > URL_CHARS or any(ord(letter) <= 32 for letter in url):
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in ("http", "https") and parts.hostname else ""
