@@ -26,7 +26,9 @@ MAX_URL = 2_048
 PORTS = {"https": frozenset({443, 8443}), "http": frozenset({80})}
 DEFAULT_PORT = {"https": 443, "http": 80}
 LOOK_UPS = 256  # more than endpoints: a hanging name holds one thread and delays nobody
-INNER_NAMES = frozenset({"localhost", "local", "internal", "arpa", "lan", "corp", "onion", "test", "example", "invalid"})
+INNER_NAMES = frozenset(
+    {"localhost", "local", "internal", "arpa", "lan", "corp", "onion", "test", "example", "invalid"}
+)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>[0-9]{1,5}))?")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -172,7 +174,12 @@ class GuardedResolver(AbstractResolver):
             if family in (socket.AF_UNSPEC, found):
                 results.append(
                     ResolveResult(
-                        hostname=host, host=sockaddr[0], port=port, family=found, proto=proto, flags=socket.AI_NUMERICHOST
+                        hostname=host,
+                        host=sockaddr[0],
+                        port=port,
+                        family=found,
+                        proto=proto,
+                        flags=socket.AI_NUMERICHOST,
                     )
                 )
         if not results:
@@ -201,7 +208,8 @@ def _entry(entry: str) -> tuple[str, int]:
     host, found, port = entry.rpartition(":")
     if not found or not host or not port.isdigit() or not 0 < int(port) <= 65_535:
         raise BadSetting(
-            f"deliver_allow holds {entry!r}.", remedy="Write host:port, address:port or network/bits:port, as 10.2.0.0/16:443."
+            f"deliver_allow holds {entry!r}.",
+            remedy="Write host:port, address:port or network/bits:port, as 10.2.0.0/16:443.",
         )
     return host, int(port)
 
@@ -234,7 +242,12 @@ def _check_name(host: str, port: int, rules: Rules) -> None:
     if rules.allows_name(host, port):
         return
     labels = host.split(".")
-    if len(labels) < 2 or len(host) > 253 or labels[-1] in INNER_NAMES or not all(_LABEL.fullmatch(part) for part in labels):
+    if (
+        len(labels) < 2
+        or len(host) > 253
+        or labels[-1] in INNER_NAMES
+        or not all(_LABEL.fullmatch(part) for part in labels)
+    ):
         _refuse("name", "The host is not a public name.")
     if not _usual(port, rules) and not any(port == allowed for _, allowed in rules.networks):
         _refuse("port", f"Port {port} is not allowed.")

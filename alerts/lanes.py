@@ -35,7 +35,10 @@ LOG_MOST = 1_000
 EPISODE_MS = 90 * 86_400_000
 DONE_MS = 8 * 86_400_000
 
-_SCRIPTS = {name: (Path(__file__).parent / "lua" / f"{name}.lua").read_text(encoding="utf-8") for name in ("lease", "accept", "claim", "finish")}
+_SCRIPTS = {
+    name: (Path(__file__).parent / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    for name in ("lease", "accept", "claim", "finish")
+}
 
 
 class Told(Struct, frozen=True):
@@ -67,7 +70,8 @@ class Lanes:
     """The lanes as one process sees them; `token` is its name in the lease."""
 
     def __init__(self, redis: Redis, keys: Keys, token: str) -> None:
-        self._redis, self._prefix, self._token = redis, keys.delivery, token
+        self._redis: Any = redis  # replies are bytes; its types say bytes or str
+        self._prefix, self._token = keys.delivery, token
         self._scripts = {name: redis.register_script(text) for name, text in _SCRIPTS.items()}
 
     # -- the lease ------------------------------------------------------------------------------------------------------
@@ -109,7 +113,10 @@ class Lanes:
 
     async def told(self, episode: str) -> Told:
         """What is known of an episode so far."""
-        found = {name.decode(): value for name, value in (await self._redis.hgetall(f"{self._prefix}:episode:{episode}")).items()}
+        found = {
+            name.decode(): value
+            for name, value in (await self._redis.hgetall(f"{self._prefix}:episode:{episode}")).items()
+        }
         if "sequence" not in found:
             return Told()
         by_endpoint = {name[5:]: int(value) for name, value in found.items() if name.startswith("told:")}
@@ -230,15 +237,17 @@ class Lanes:
 
 async def books(redis: Redis, keys: Keys) -> Counts:
     """The books of deliver: alert events read, and what became of each. They change in the same script as the offset."""
-    found: Mapping[bytes, bytes] = await redis.hgetall(f"{keys.delivery}:books")
+    client: Any = redis
+    found: Mapping[bytes, bytes] = await client.hgetall(f"{keys.delivery}:books")
     return Counts(**{name.decode(): int(count) for name, count in found.items()})
 
 
 async def deliveries(redis: Redis, keys: Keys, endpoint: str = "", limit: int = 100) -> list[DeliveryOutcome]:
     """The newest tries at one endpoint, or at all, newest first."""
-    known = [endpoint] if endpoint else [name.decode() for name in await redis.hkeys(f"{keys.delivery}:waiting")]
+    client: Any = redis
+    known = [endpoint] if endpoint else [name.decode() for name in await client.hkeys(f"{keys.delivery}:waiting")]
     rows: list[DeliveryOutcome] = []
     for name in known:
-        raw = await redis.lrange(f"{keys.delivery}:log:{name}", 0, limit - 1)
+        raw = await client.lrange(f"{keys.delivery}:log:{name}", 0, limit - 1)
         rows += (msgspec.json.decode(row, type=DeliveryOutcome) for row in raw)
     return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]

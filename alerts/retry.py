@@ -18,7 +18,9 @@ ASKED_MOST_S = HOUR_S
 EXPIRES_S = 96 * HOUR_S  # all steps with the largest jitter, and some: an item older than this is never sent
 
 
-def wait_s(attempt: int, rng: random.Random, asked_s: float | None = None, steps_s: Sequence[float] = STEPS_S) -> float | None:
+def wait_s(
+    attempt: int, rng: random.Random, asked_s: float | None = None, steps_s: Sequence[float] = STEPS_S
+) -> float | None:
     """Seconds until the try after `attempt` (1 for the first); None when all tries are used up.
 
     The step varies by 20 % so that receivers are not hit in step; `asked_s` (Retry-After) lengthens it, to one hour at most.

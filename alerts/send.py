@@ -11,7 +11,15 @@ import aiohttp
 
 from alerts.channels import webhook
 from alerts.channels.webhook import Verdict
-from alerts.guard import ConnectionRefusedByGuard, GuardedResolver, LookUps, Rules, UrlRefused, check_url, guarded_socket
+from alerts.guard import (
+    ConnectionRefusedByGuard,
+    GuardedResolver,
+    LookUps,
+    Rules,
+    UrlRefused,
+    check_url,
+    guarded_socket,
+)
 from groundswell.clock import Clock
 from groundswell.decisions import Delivery
 from groundswell.telemetry import log

@@ -1,7 +1,9 @@
-"""Invented subjects whose surges are known, to measure the detector with. `bench/detect.py` holds the gates that use it.
+"""Invented subjects whose surges are known, to measure the detector with. `bench/detect.py` holds the gates that use
+it.
 
-Intensity of negatives = rate × season × exp(wander) × exp(walk) × event, times a gamma burst each minute, then Poisson. The season is not the
-detector's prior: it has the same rough hours, because markets do, but its own heights and widths.
+Intensity of negatives = rate × season × exp(wander) × exp(walk) × event, times a gamma burst each minute, then
+Poisson. The season is not the detector's prior: it has the same rough hours, because markets do, but its own heights
+and widths.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ _HUMPS = ((11.5, 3.6, 0.9), (9.5, 0.5, 0.5), (16.0, 0.5, 0.35), (4.0, 1.5, 0.25)
 
 @dataclass(frozen=True)
 class Planted:
-    """One planted event: minutes [onset, end) of `key`, `factor` times the usual; a decoy raises the volume and not the share."""
+    """One planted event: minutes [onset, end) of `key`, `factor` times the usual; a decoy raises the volume and not
+    the share.
+    """
 
     key: int
     onset: int
@@ -34,7 +38,9 @@ class Planted:
 
 @dataclass(frozen=True)
 class Stream:
-    """`y` negatives and `n` mentions, (T, K) by local minute from a Monday 00:00; `rate` (K,) negatives a minute; the events by onset."""
+    """`y` negatives and `n` mentions, (T, K) by local minute from a Monday 00:00; `rate` (K,) negatives a minute; the
+    events by onset.
+    """
 
     y: Counts
     n: Counts
@@ -118,7 +124,8 @@ def simulate(world: World, seed: int) -> Stream:
     share = rng.beta(8, 32, keys)
     odds = share / (1 - share) * np.exp(_wander(rng, minutes, keys, world.share_wander_sd, 120.0))
     if world.share_events:
-        # Volume and share move apart: the common intensity is that of the mentions, and each event moves one of the two.
+        # Volume and share move apart: the common intensity is that of the mentions, and each event moves one of the
+        # two.
         common /= share
         for event in events:
             (common if event.decoy else odds)[event.onset : event.end, event.key] *= event.factor

@@ -20,7 +20,7 @@ from groundswell.beat import beats
 from groundswell.connect import MAX_MESSAGE_BYTES
 from groundswell.errors import MessageTooLarge, NotJson, WrongShape
 from groundswell.keys import HOUR_MS
-from groundswell.records import DocumentCard
+from groundswell.shown import minute_ms
 from groundswell.text import safe
 
 MAX_MOVERS = 60
@@ -88,16 +88,16 @@ async def series(request: Request) -> Response:
             remedy="Ask for a shorter span, or for a longer step.",
         )
     cursor = here.hub.cursor
+    row = here.hub.shown.rows.get(subject)
     found = await history.series(
         here.redis, here.keys, here.topology.scored_partition(subject), subject,
-        begin_ms=begin, end_ms=end, step_s=step, now_ms=now,
+        begin_ms=begin, end_ms=end, step_s=step, until_ms=minute_ms(row.at) if row else now,
     )  # fmt: skip
     marks = [
         {"episode": view.episode, "state": view.state, **_span(view)}
         for view in here.hub.shown.alerts.values()
         if view.subject == subject
     ]
-    row = here.hub.shown.rows.get(subject)
     body = {"cursor": cursor, "row": rows.subject_row(row) if row else None, "marks": marks, **msgspec.to_builtins(found)}
     return answer(request, body)
 
@@ -110,33 +110,8 @@ async def documents(request: Request) -> Response:
     scored = here.topology.scored_partition(subject)
     cards, following = await history.documents(here.redis, here.keys, scored, subject, before, MAX_CARDS)
     polarity = request.query_params.get("polarity", "")
-    items = [card_row(card) for card in cards if not polarity or card.label == polarity]
+    items = [rows.card_row(card) for card in cards if not polarity or card.label == polarity]
     return answer(request, {"items": items, "next": following})
-
-
-def card_row(card: DocumentCard) -> dict[str, Any]:
-    """A document for a page: links that are none are left out, long texts are cut."""
-    return {
-        "id": card.id,
-        "story": card.story,
-        "published_at": card.published_at,
-        "source": safe(card.source, 80),
-        "label": card.label,
-        "negative": round(card.negative, 4),
-        "unsure": card.unsure,
-        "echo": card.echo,
-        "feed": card.feed,
-        "lang": card.lang,
-        "title": safe(card.title, 300),
-        "excerpt": safe(card.excerpt, 600),
-        "url": link(card.url),
-    }
-
-
-def link(url: str | None) -> str:
-    """The address if it is one that a page may link to, else "": only http and https."""
-    cleaned = (url or "").strip()
-    return cleaned if cleaned.lower().startswith(("http://", "https://")) and len(cleaned) <= 2_000 else ""
 
 
 async def alerts(request: Request) -> Response:

@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
-from dashboard.api import link
 from dashboard.history import MAX_POINTS, STEPS_S, Series
-from dashboard.rows import at_ms
+from dashboard.rows import at_ms, link
 from groundswell.keys import HOUR_MS
 from groundswell.records import Acknowledgement, AlertDocument, AlertView
 

@@ -41,9 +41,9 @@ class Series(Struct, kw_only=True):
 
 
 async def series(
-    redis: "Redis[Any]", keys: Keys, scored: int, subject: str, *, begin_ms: int, end_ms: int, step_s: int, now_ms: int
+    redis: "Redis[Any]", keys: Keys, scored: int, subject: str, *, begin_ms: int, end_ms: int, step_s: int, until_ms: int
 ) -> Series:
-    """Counts and expectations of [begin, end), both cut to whole steps; what lies after `now_ms` is null. Raises RedisAway."""
+    """Counts and expectations of [begin, end), both cut to whole steps; what lies after `until_ms` and is not counted yet is null. Raises RedisAway."""
     step_ms = step_s * 1000
     begin = begin_ms // step_ms * step_ms
     points = max(0, math.ceil((end_ms - begin) / step_ms))
@@ -61,10 +61,12 @@ async def series(
     minutes, hours_with_data = _minutes(hours, raw)
     normal = {quarter: _decoded(one) for quarter, one in zip(quarters, expected, strict=True) if one}
     answer = Series(subject=subject, t0=begin, step=step_s, neg=[], neu=[], pos=[], reach=[], mean=[], lo=[], hi=[])
+    newest = [minute for minute in minutes if minute >= until_ms]
     for point in range(points):
         start = begin + point * step_ms
         bands = [one for quarter in _quarters(start, step_ms) if (one := normal.get(quarter)) is not None]
-        known = start <= now_ms and (bool(bands) or start // HOUR_MS in hours_with_data)
+        counted = any(start <= minute < start + step_ms for minute in newest) or start < until_ms
+        known = counted and (bool(bands) or start // HOUR_MS in hours_with_data)
         _append_counts(answer, _sum(minutes, start, step_ms) if known else None)
         _append_band(answer, bands, step_s)
     return answer

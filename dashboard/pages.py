@@ -60,7 +60,7 @@ async def alert(request: Request) -> Response:
     begin, end = evidence.span(view, here.now_ms())
     past = await history.series(
         here.redis, here.keys, here.topology.scored_partition(view.subject), view.subject,
-        begin_ms=begin, end_ms=end, step_s=evidence.step_s(begin, end), now_ms=here.now_ms(),
+        begin_ms=begin, end_ms=end, step_s=evidence.step_s(begin, end), until_ms=here.now_ms(),
     )  # fmt: skip
     return _page(request, "alert.html", alert=rows.alert_row(view, ack), shown=shown, figure=evidence.figure(past, view))
 

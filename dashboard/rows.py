@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from groundswell.records import Acknowledgement, AlertView, LiveRow
+from groundswell.records import Acknowledgement, AlertView, DocumentCard, LiveRow
 from groundswell.shown import minute_ms
+from groundswell.text import safe
 from groundswell.times import parse_ms
 
 MARKET = "market"
@@ -106,3 +107,28 @@ def alert_row(view: AlertView, ack: Acknowledgement | None = None) -> dict[str, 
         "summary": data.summary,
         "ack": ack_row(ack),
     }
+
+
+def card_row(card: DocumentCard) -> dict[str, Any]:
+    """A document for a page: links that are none are left out, long texts are cut."""
+    return {
+        "id": card.id,
+        "story": card.story,
+        "published_at": card.published_at,
+        "source": safe(card.source, 80),
+        "label": card.label,
+        "negative": round(card.negative, 4),
+        "unsure": card.unsure,
+        "echo": card.echo,
+        "feed": card.feed,
+        "lang": card.lang,
+        "title": safe(card.title, 300),
+        "excerpt": safe(card.excerpt, 600),
+        "url": link(card.url),
+    }
+
+
+def link(url: str | None) -> str:
+    """The address if it is one that a page may link to, else "": only http and https."""
+    cleaned = (url or "").strip()
+    return cleaned if cleaned.lower().startswith(("http://", "https://")) and len(cleaned) <= 2_000 else ""

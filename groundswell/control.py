@@ -91,7 +91,7 @@ async def _send(producer: AIOKafkaProducer, topology: Topology, key: str, value:
 
 def _object(key: str, value: bytes) -> ControlObject:
     try:
-        found = _decode(value)
+        found: ControlObject = _decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WrongShape(f"A control object does not have the shape of one: {error}.") from error
     if found.id != key:

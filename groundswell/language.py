@@ -17,39 +17,55 @@ _LATIN = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
 _OTHER_SCRIPT = re.compile("[\u0370-\u05ff\u0600-\u10ff\u1200-\u17ff]")
 # Forms that only Japanese writes: a headline may have no kana at all.
 _JAPANESE_HAN = re.compile("[経続込売円気対済価発総変関験検応駅広読沢圧拡継権働]")
+_CHINESE_MARKS = re.compile("[。，！？；：、]")
 _VIETNAMESE = re.compile("[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]")
 _DIACRITIC = re.compile("[à-öø-ÿāčćęěğıłńňőřśšşťůűźżž¿¡]")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
-_ENGLISH = frozenset(
-    "the of and to in is are was were be been has have had will would can could should may might not no this that these "
-    "those it its it's they their them we our you your he she his her who what when why how which there here with from "
-    "for by at on as or but if than then after before over under into out up down about against between more most some "
-    "any all just so very still again now today says said say new first last don't can't won't i'm i'll isn't didn't "
-    "doesn't that's a an my me am do does did get got going gonna one two year years month week day shares stock market "
-    "company price buy sell".split()
+_ENGLISH_WORDS = (
+    "the of and to in is are was were be been has have had will would can could should may might not no "
+    "this that these those it its it's they their them we our you your he she his her who what when why "
+    "how which there here with from for by at on as or but if than then after before over under into out "
+    "up down about against between more most some any all just so very still again now today says said "
+    "say new first last don't can't won't i'm i'll isn't didn't doesn't that's a an my me am do does did "
+    "get got going gonna one two year years month week day shares stock market company price buy sell"
 )
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
 # Words that English text hardly holds; shared spellings ("die", "on", "per", "no") are left out of every list.
 _OTHERS = {
-    "fr": "le la les des du une dans est sont pour par sur avec qui que pas plus cette ses aux mais ont été après selon "
-    "entre depuis leur nous vous très comme être fait aussi sans ce un et il elle au de en sa",
-    "de": "der das und ist nicht mit für auf von den dem des ein eine einen einem einer sich auch nach bei aus wie noch "
-    "nur über durch oder werden wird wurde sind haben vor zum zur im mehr als aber gegen unter zu seit ich wir sie es "
-    "um doch schon kein keine",
-    "es": "el la los las una del que por con para como más pero sus este esta fue ha han sobre entre cuando muy sin "
-    "también desde hasta según ser está son año años y un en su se al lo de hoy tras",
-    "pt": "o os uma dos das em para com não que mais como mas foi ao pela pelo sua seu são está também já após entre "
-    "sobre ser ainda até ano anos e um na nas nos da de por se à",
-    "it": "il lo gli che della delle dei degli nel nella per con non una sono più come anche dopo alla dal questo questa "
-    "ha hanno stato tra fra essere di un e la le del al si è",
-    "nl": "het een van niet met voor op aan zijn dat deze naar ook bij uit wordt heeft maar nog meer tegen omdat werd de "
-    "en te ik wij dan",
-    "id": "yang dan di dari untuk dengan pada ini itu tidak akan dalam karena oleh juga sudah telah kepada para saham "
-    "harga lebih setelah naik turun tahun bisa ada atau saat lagi",
-    "tr": "ve bir bu için ile olarak daha çok gibi ama değil kadar sonra olan şirket hisse yeni var ise de da",
-    "pl": "i w na z się nie do że jest od przez po za dla jak oraz są był będzie ale które który o to już",
-    "sv": "och att det som på är av för med den har inte ett om var till från men efter också kan en vi nya",
-    "vi": "và của là không được cho trong với các một những này đã sẽ khi từ đến cổ phiếu giá tăng giảm",
+    "fr": (
+        "le la les des du une dans est sont pour par sur avec qui que pas plus cette ses aux mais ont été "
+        "après selon entre depuis leur nous vous très comme être fait aussi sans ce un et il elle au de en sa"
+    ),
+    "de": (
+        "der das und ist nicht mit für auf von den dem des ein eine einen einem einer sich auch nach bei aus "
+        "wie noch nur über durch oder werden wird wurde sind haben vor zum zur im mehr als aber gegen unter "
+        "zu seit ich wir sie es um doch schon kein keine"
+    ),
+    "es": (
+        "el la los las una del que por con para como más pero sus este esta fue ha han sobre entre cuando muy "
+        "sin también desde hasta según ser está son año años y un en su se al lo de hoy tras"
+    ),
+    "pt": (
+        "o os uma dos das em para com não que mais como mas foi ao pela pelo sua seu são está também já após "
+        "entre sobre ser ainda até ano anos e um na nas nos da de por se à"
+    ),
+    "it": (
+        "il lo gli che della delle dei degli nel nella per con non una sono più come anche dopo alla dal "
+        "questo questa ha hanno stato tra fra essere di un e la le del al si è"
+    ),
+    "nl": (
+        "het een van niet met voor op aan zijn dat deze naar ook bij uit wordt heeft maar nog meer tegen "
+        "omdat werd de en te ik wij dan"
+    ),
+    "id": (
+        "yang dan di dari untuk dengan pada ini itu tidak akan dalam karena oleh juga sudah telah kepada para "
+        "saham harga lebih setelah naik turun tahun bisa ada atau saat lagi"
+    ),
+    "tr": ("ve bir bu için ile olarak daha çok gibi ama değil kadar sonra olan şirket hisse yeni var ise de da"),
+    "pl": ("i w na z się nie do że jest od przez po za dla jak oraz są był będzie ale które który o to już"),
+    "sv": ("och att det som på är av för med den har inte ett om var till från men efter också kan en vi nya"),
+    "vi": ("và của là không được cho trong với các một những này đã sẽ khi từ đến cổ phiếu giá tăng giảm"),
 }
 _OTHER_WORDS = tuple(frozenset(words.split()) for words in _OTHERS.values())
 
@@ -78,9 +94,16 @@ def _by_script(prose: str) -> Language | None:
         return "other"
     if other > 2 and other * 2 >= latin:
         return "other"
-    if han and han * 3 >= latin:  # a Han character carries about as much as three letters
+    if han and (han * 3 >= latin or _chinese_around_names(prose, han, latin)):
         return "other" if _JAPANESE_HAN.search(prose) or kana_weight >= 2 else "zh"
+    if not (han or latin or other) and _CHINESE_MARKS.search(prose):
+        return "zh"
     return None
+
+
+def _chinese_around_names(prose: str, han: int, latin: int) -> bool:
+    # A Han character carries about as much as three letters, but a list of foreign names makes no English sentence.
+    return han >= 6 and han * 8 >= latin and sum(word in _ENGLISH for word in _WORD.findall(prose.lower())) < 3
 
 
 def _by_words(prose: str) -> Language:

@@ -138,6 +138,7 @@ class ScoredBatch(Struct, kw_only=True, frozen=True, tag_field="v", tag=1):
     partition: int
     offset: int
     documents: list[ScoredDocument]
+    model: str = ""
 
 
 class DeadLetter(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):

@@ -1,7 +1,7 @@
 """How a text from the world becomes the one string that is stored, linked, counted and scored; read `language.py` next.
 
-Ingest, training and serving share `normalise`; a change of its output is a new `NORMALISER_VERSION`, because spans index
-the normalised text and models learn from it.
+Ingest, training and serving share `normalise`; a change of its output is a new `NORMALISER_VERSION`, because spans
+index the normalised text and models learn from it.
 """
 
 import html
@@ -23,7 +23,7 @@ _JUNK = re.compile(
     f"|(?<![{_EMOJI}])\ufe0f(?!\u20e3)"  # the emoji style mark is kept on emoji and keycaps only
     f"|(?<![{_EMOJI}\ufe0f])\u200d|\u200d(?![{_EMOJI}])"  # a joiner is kept between two emoji only
 )
-_JUNK_SAFE = re.compile(f"[{_INVISIBLE}]+")
+_INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")
 # NFKC where it is safe: letters and digits in disguise. Chinese punctuation stays, people read it.
 _DISGUISED = re.compile(
     "[\uff03-\uff06\uff0b\uff0d-\uff19\uff1c-\uff1e\uff20-\uff3b\uff3d\uff3f\uff41-\uff5a\uff5c\uffe5\uffe1"
@@ -33,20 +33,19 @@ _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20df\u20e
 _STACKED_MARKS = re.compile(f"([{_MARKS}]{{2}})[{_MARKS}]+")
 _ENTITY = re.compile(r"&(?:(?:amp|#38|#[xX]26);)*(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # A URL ends at a blank, a quote, Chinese text or an emoji: Chinese goes on without a blank after it.
-_URL_BODY = "[^\\s<>\"“”‘’\u2e80-\U0010ffff]"
+_URL_BODY = '[^\\s<>"“”‘’\u2e80-\U0010ffff]'
 _SHORTENERS = "t\\.co|t\\.cn|pic\\.twitter\\.com|bit\\.ly|ow\\.ly|stks\\.co|goo\\.gl|fb\\.me|youtu\\.be|tinyurl\\.com"
 _URL = re.compile(
-    f"(?:(?:https?|ftp)://{_URL_BODY}*|(?<![\\w.@])www\\.{_URL_BODY}+|(?<![\\w.@])(?:{_SHORTENERS})/{_URL_BODY}*)", re.I
+    f"(?:(?:https?|ftp)://{_URL_BODY}*|(?<![\\w.@])www\\.{_URL_BODY}+|(?<![\\w.@])(?:{_SHORTENERS})/{_URL_BODY}*)",
+    re.IGNORECASE,
 )
-_URL_HINT = re.compile(r"://|www\.|\.(?:co|cn|com|ly|gl|me|be)/", re.I)
+_URL_HINT = re.compile(r"://|www\.|\.(?:co|cn|com|ly|gl|me|be)/", re.IGNORECASE)
 _TAG = re.compile(
     r"</?(?:p|br|b|i|u|em|strong|a|div|span|ul|ol|li|img|h[1-6]|table|tr|td|th|blockquote|font)(?:\s[^<>]{0,500})?/?>",
-    re.I,
+    re.IGNORECASE,
 )
 # Written by a user these would become the tokenizer's own marks; a blank inside keeps them ordinary text.
-_SPECIAL = re.compile(
-    r"([\[<])(/?(?:mask|sep|cls|pad|unk|bos|eos|s)|\|[a-z0-9_]{1,32}\|)([\]>])", re.I
-)
+_SPECIAL = re.compile(r"([\[<])(/?(?:mask|sep|cls|pad|unk|bos|eos|s)|\|[a-z0-9_]{1,32}\|)([\]>])", re.IGNORECASE)
 _MAX_ROUNDS = 6
 
 
@@ -69,10 +68,7 @@ def normalise(text: str) -> str:
 def _normalise_once(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(f"&{match[1]};"), text)
-    if not text.isascii():
-        text = _unmask(text)
-    else:
-        text = _JUNK_SAFE.sub("", text)
+    text = _INVISIBLE_RUN.sub("", text) if text.isascii() else _unmask(text)
     if _URL_HINT.search(text):
         text = _URL.sub(_without_url, text)
     if "<" in text:
@@ -100,7 +96,9 @@ def _without_url(match: re.Match[str]) -> str:
     return " " + url[len(url.rstrip(".,;:!?)]}'")) :]
 
 
-_RETWEET = re.compile(r"^\s*(?:(?:rt|mt|via)\s+@\w{1,30}\s*[:：]?\s*|(?:转发微博|转发|回复\s*@[\w-]{1,30})[:：]?\s*)+", re.I)
+_RETWEET = re.compile(
+    r"^\s*(?:(?:rt|mt|via)\s+@\w{1,30}\s*[:：]?\s*|(?:转发微博|转发|回复\s*@[\w-]{1,30})[:：]?\s*)+", re.IGNORECASE
+)
 _HANDLE = re.compile(r"@[A-Za-z0-9_]{1,20}|@[\w-]{1,15}(?=[\s:：])")
 _NOT_WORD = re.compile(r"[\W_]+")
 _QUOTE_IN_WORD = re.compile(r"(?<=\w)['’](?=\w)")
@@ -120,7 +118,7 @@ def fold(text: str) -> str:
     if "@" in text:
         text = _HANDLE.sub(" ", text)
     tail = _PUBLISHER_TAIL.search(text)
-    if tail is not None and tail.start() >= 12 and _is_publisher(tail[1] or tail[2]):
+    if tail is not None and tail.start() >= 8 and _is_publisher(tail[1] or tail[2]):
         text = text[: tail.start()]
     text = _QUOTE_IN_WORD.sub("", text).casefold()
     if not text.isascii():
@@ -131,7 +129,9 @@ def fold(text: str) -> str:
 
 def _is_publisher(tail: str) -> bool:
     words = tail.split()
-    return 0 < len(words) <= 4 and all(word[0].isupper() or word in {"of", "the"} or not word.isascii() for word in words)
+    return 0 < len(words) <= 4 and all(
+        word[0].isupper() or word in {"of", "the"} or not word.isascii() for word in words
+    )
 
 
 _CONTROLS = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029]+|[{_INVISIBLE}]+")

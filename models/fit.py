@@ -73,10 +73,11 @@ def english_bias(
 
     def worth(share: float) -> float:
         bias = (1 - share) * tweets + share * own
-        return sum(float((scores[name][0] + bias).argmax(1).__eq__(wanted[name]).mean()) for name in ("tfns", "own-en"))
+        return sum(float(((scores[name][0] + bias).argmax(1) == wanted[name]).mean()) for name in ("tfns", "own-en"))
 
     share = max(np.linspace(0, 1, 11), key=worth)
-    return (1 - share) * tweets + share * own
+    bias: Floats = (1 - share) * tweets + share * own
+    return bias
 
 
 def language(logits: Floats, wanted: Ints, bias: Floats) -> Language:

@@ -8,27 +8,11 @@ END = re.compile(r"(?:[。！？!?；;…]+|\.+(?=\s|$|[”’\"')\]]))[”’�
 
 # Words before a full stop that does not end a sentence.
 ABBREVIATIONS = frozenset(
-    (
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "vs",
-        "no",
-        "inc",
-        "corp",
-        "co",
-        "ltd",
-        "plc",
-        "bros",
-        "dept",
-        "est",
-        "approx",
-    )
-    + ("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec")
-    + ("fig", "u.s", "u.k", "e.g", "i.e", "a.m", "p.m")
+    {
+        *("mr", "mrs", "ms", "dr", "prof", "st", "vs", "no", "inc", "corp", "co", "ltd", "plc", "bros", "dept", "est"),
+        *("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
+        *("approx", "fig", "u.s", "u.k", "e.g", "i.e", "a.m", "p.m"),
+    }
 )
 LAST_WORD = re.compile(r"[A-Za-z][A-Za-z.]*$")
 

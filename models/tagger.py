@@ -29,7 +29,7 @@ IN_FLIGHT = 2
 KEPT_ERROR_LINES = 30
 
 
-class ChildLost(Exception):  # noqa: N818 - never leaves this file
+class ChildLost(Exception):
     """The child ended, or failed on this batch."""
 
 
@@ -41,12 +41,15 @@ class Child:
     waiting: dict[int, asyncio.Future[Reply]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     listeners: list[asyncio.Task[None]] = field(default_factory=list)
+    doomed: bool = False
 
     @property
     def alive(self) -> bool:
-        return self.process.returncode is None
+        return self.process.returncode is None and not self.doomed
 
     def kill(self) -> None:
+        # The signal takes a moment: meanwhile nobody may ask this child anything.
+        self.doomed = True
         with suppress(ProcessLookupError):
             self.process.kill()
 
@@ -60,14 +63,21 @@ class ModelProcess:
     """A model in a child process. Safe to call from many tasks of one event loop.
 
     `model` is a name for `catalog.locate`; `threads` is the child's number of threads; `deadline_s` bounds one batch,
-    `start_deadline_s` loading and checking.
+    `start_deadline_s` loading and checking; `worker` is the module that the child runs.
     """
 
     def __init__(
-        self, model: str = catalog.BUNDLED, *, threads: int = 1, deadline_s: float = 60, start_deadline_s: float = 120
+        self,
+        model: str = catalog.BUNDLED,
+        *,
+        threads: int = 1,
+        deadline_s: float = 60,
+        start_deadline_s: float = 120,
+        worker: str = "models.worker",
     ) -> None:
         self._model = model
         self._threads = threads
+        self._worker = worker
         self._deadline_s = deadline_s
         self._start_deadline_s = start_deadline_s
         self._child: Child | None = None
@@ -142,7 +152,8 @@ class ModelProcess:
         assert child.process.stdin is not None
         self._last_id += 1
         request = Request(self._last_id, list(texts))
-        answer = child.waiting[request.id] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        child.waiting[request.id] = answer
         try:
             async with asyncio.timeout(self._deadline_s):
                 child.process.stdin.write(frame(request))
@@ -170,7 +181,7 @@ class ModelProcess:
             await self._close()
             await asyncio.to_thread(lambda: catalog.check(catalog.locate(self._model)))
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "models.worker", self._model),
+                *(sys.executable, "-m", self._worker, self._model),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -9,8 +9,8 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -22,16 +22,19 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from groundswell.text import NORMALISER_VERSION, normalise
+from groundswell.text import NORMALISER_VERSION
 from models import body as bodies
-from models import catalog, rows, sources
+from models import catalog
 from models.batching import fill
 from models.catalog import Config, Language
+from models.corpus import Corpus, Sample
 from models.encoder import Weights, forward
 from models.fit import fit
 from models.heads import pool
 from models.labels import SENTIMENTS, TOPICS
 from models.sources import SOURCES, UNKNOWN, Example
+
+Stateful = torch.optim.Optimizer | torch.optim.lr_scheduler.LambdaLR
 
 LAYERS = 8
 POSITIONS = 256
@@ -40,6 +43,7 @@ BATCH_TOKENS, BATCH_TEXTS = 1_536, 48
 BUCKET = 1_024  # texts sorted by length among this many, so that batches are even but not always the same
 SMOOTHING = 0.05
 DROPOUT = 0.1
+CHECKPOINT_EVERY_S = 240
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,10 @@ class Recipe:
     body_rate: float = 1e-4
     head_rate: float = 1e-3
     seed: int = 7
-    topic_texts: int = 7_000
-    nwgi_texts: int = 2_000
-    fillings: int = 2
+    sample: Sample = field(default_factory=Sample)
 
 
-QUICK = Recipe(epochs=1, topic_texts=5_000, nwgi_texts=1_000)
+QUICK = Recipe(epochs=1, sample=Sample(topic_texts=4_000, nwgi_texts=1_000))
 FULL = Recipe()
 
 
@@ -82,8 +84,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
 
     corpus = Corpus.read(data)
-    console.print(f"{len(corpus.tfns)} TFNS, {len(corpus.sentfin)} SEntFiN, {len(corpus.topic)} topic, "
-                  f"{len(corpus.nwgi)} NWGI texts; {len(corpus.own['en'])} en and {len(corpus.own['zh'])} zh skeletons")  # fmt: skip
+    console.print(corpus.counts())
     started = bodies.prune(bodies.read(body or bodies.fetch(work)), LAYERS, POSITIONS, corpus.texts())
     tokenizer = bodies.tokenizer_of(started.pieces, started.unknown_id)
     console.print(f"body: {LAYERS} layers, {len(started.pieces)} pieces")
@@ -109,87 +110,18 @@ def train(
         tail_tokens=64,
     )
     weights = initial_weights(started, recipe)
-    learn(weights, config, tokenizer, corpus, recipe, work, console)
+    steps = [
+        batch
+        for epoch in range(recipe.epochs)
+        for batch in batches(
+            corpus.epoch(epoch, recipe.seed, recipe.sample), config, tokenizer, random.Random(recipe.seed + epoch)
+        )
+    ]
+    learn(weights, config, steps, recipe, work / "checkpoint.pt", console)
     write(out, weights, config, tokenizer)
     return fit(
         out, corpus.dev(recipe.seed), {name: weights["source_bias"][n].tolist() for n, name in enumerate(SOURCES)}
     )
-
-
-@dataclass
-class Corpus:
-    """Everything that may be learned from, by set."""
-
-    tfns: list[Example]
-    sentfin: list[tuple[Example, list[str]]]
-    nwgi: list[Example]
-    topic: list[Example]
-    own: dict[str, list[rows.Row]]
-    slots: dict[str, dict[str, dict[str, list[str]]]]
-    tfns_dev: list[Example]
-    topic_dev: list[Example]
-    own_dev: dict[str, list[rows.Row]]
-
-    @classmethod
-    def read(cls, data: Path) -> "Corpus":
-        own = {language: rows.load(language) for language in ("en", "zh")}
-        part = {
-            name: {language: [row for row in own[language] if rows.part_of(row.skeleton) == name] for language in own}
-            for name in ("train", "dev")
-        }
-        return cls(
-            tfns=sources.tfns(data, "train"),
-            sentfin=sources.sentfin(data, "train"),
-            nwgi=sources.nwgi(data),
-            topic=sources.topic(data, "train"),
-            own=part["train"],
-            slots={language: rows.slots(language) for language in own},
-            tfns_dev=sources.tfns(data, "dev"),
-            topic_dev=sources.topic(data, "dev"),
-            own_dev=part["dev"],
-        )
-
-    def texts(self) -> Iterator[str]:
-        """All training text once: what decides which pieces of the vocabulary stay."""
-        for example in [*self.tfns, *(example for example, _ in self.sentfin), *self.nwgi, *self.topic]:
-            yield example.text
-        for language, skeletons in self.own.items():
-            yield from (normalise(row.skeleton) for row in skeletons)
-            for names in self.slots[language]["train"].values():
-                yield from map(normalise, names)
-
-    def epoch(self, number: int, recipe: Recipe) -> list[Example]:
-        """The texts of one epoch in random order: names masked, slots filled and large sets sampled anew each time."""
-        rng = random.Random(f"{recipe.seed}-{number}")
-        tickers = sources.cashtags(example.text for example in self.tfns)
-        names = [name for _, entities in self.sentfin for name in entities]
-        chosen = [replace(row, text=sources.mask_cashtags(row.text, tickers, rng)) for row in self.tfns]
-        for example, entities in self.sentfin:
-            text = example.text
-            if rng.random() < 0.5:
-                for entity in entities:
-                    text = text.replace(entity, rng.choice(names))
-            chosen.append(replace(example, text=text))
-        chosen += rng.sample(self.topic, min(recipe.topic_texts, len(self.topic)))
-        chosen += rng.sample(self.nwgi, min(recipe.nwgi_texts, len(self.nwgi)))
-        for language, skeletons in self.own.items():
-            for row in skeletons:
-                chosen += [self.filled(row, language, "train", rng) for _ in range(recipe.fillings)]
-        rng.shuffle(chosen)
-        return chosen
-
-    def dev(self, seed: int) -> dict[str, list[Example]]:
-        """The held-out texts by name of their set: what thresholds and temperatures are fitted on."""
-        rng = random.Random(seed)
-        held = {
-            f"own-{language}": [self.filled(row, language, "dev", rng) for row in skeletons for _ in range(2)]
-            for language, skeletons in self.own_dev.items()
-        }
-        return {"tfns": self.tfns_dev, "topic": self.topic_dev, **held}
-
-    def filled(self, row: rows.Row, language: str, part: rows.Part, rng: random.Random) -> Example:
-        text = normalise(rows.fill(row.skeleton, self.slots[language], part, rng))
-        return Example(text, f"own-{language}", SENTIMENTS.index(row.label), topics=sources.own_topics(row.topics))
 
 
 def initial_weights(started: bodies.Body, recipe: Recipe) -> Weights:
@@ -240,36 +172,26 @@ def batches(examples: Sequence[Example], config: Config, tokenizer: Tokenizer, r
     return made
 
 
-def learn(
-    weights: Weights, config: Config, tokenizer: Tokenizer, corpus: Corpus, recipe: Recipe, work: Path, console: Console
+def learn(  # noqa: PLR0917
+    weights: Weights, config: Config, steps: Sequence[Batch], recipe: Recipe, checkpoint: Path, console: Console
 ) -> None:
-    """Run the epochs in place, with a checkpoint every few minutes."""
+    """Take one step a batch, changing `weights` in place; goes on from `checkpoint`, written every few minutes."""
     trained = {name: tensor for name, tensor in weights.items() if tensor.requires_grad}
     groups = [
         {"params": [t for name, t in trained.items() if name.startswith("layers.")], "lr": recipe.body_rate},
         {"params": [t for name, t in trained.items() if not name.startswith("layers.")], "lr": recipe.head_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    planned = [batches(corpus.epoch(n, recipe), config, tokenizer, random.Random(n)) for n in range(recipe.epochs)]
-    steps = [batch for epoch in planned for batch in epoch]
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, len(steps)))
-    checkpoint = work / "checkpoint.pt"
-    mark = hashlib.sha256(f"{recipe} {len(steps)} {config.vocabulary}".encode()).hexdigest()
+    mark = hashlib.sha256(f"{recipe} {config} {len(steps)}".encode()).hexdigest()
     done = resume(checkpoint, mark, trained, optimizer, schedule)
     if done:
         console.print(f"going on after step {done}")
-
-    saved, shown, began = time.monotonic(), time.monotonic(), time.monotonic()
-    tokens, smooth = 0, 0.0
-    total = sum(len(batch.ids) for batch in steps[done:])
-    with Progress(
-        TextColumn("training"), BarColumn(), TextColumn("{task.fields[rate]:,.0f} tokens/s  loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-    ) as progress:  # fmt: skip
-        task = progress.add_task("training", total=total, rate=0.0, loss=0.0)
-        for step in range(done, len(steps)):
+    pace = Pace(sum(len(batch.ids) for batch in steps[done:]), console)
+    saved = time.monotonic()
+    with pace.bar:
+        for step, batch in enumerate(steps[done:], done):
             torch.manual_seed(recipe.seed * 1_000_003 + step)
-            batch = steps[step]
             with torch.autocast("cpu", torch.bfloat16):
                 hidden = forward(
                     weights, config, batch.ids, batch.lengths, first_layer=recipe.trained_from, dropout=DROPOUT
@@ -280,20 +202,39 @@ def learn(
             torch.nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
             optimizer.step()
             schedule.step()
-            tokens += len(batch.ids)
-            smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
-            rate = tokens / (time.monotonic() - began)
-            progress.update(task, completed=tokens, rate=rate, loss=smooth)
-            if not console.is_terminal and (step - done == 20 or time.monotonic() - shown > 30):
-                shown = time.monotonic()
-                left = (total - tokens) / rate
-                console.print(
-                    f"step {step}/{len(steps)}  {rate:,.0f} tokens/s  loss {smooth:.3f}  {left / 60:.1f} min left"
-                )
-            if time.monotonic() - saved > 240:
+            pace.tick(len(batch.ids), loss.item())
+            if time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 save(checkpoint, mark, step + 1, trained, optimizer, schedule)
                 saved = time.monotonic()
     checkpoint.unlink(missing_ok=True)
+
+
+class Pace:
+    """Tokens a second, loss and time left: a bar on a terminal, a line every half minute elsewhere."""
+
+    def __init__(self, total_tokens: int, console: Console) -> None:
+        self.total, self.console = total_tokens, console
+        self.began = self.shown = time.monotonic()
+        self.tokens, self.steps, self.loss = 0, 0, 0.0
+        self.bar = Progress(
+            *(TextColumn("training"), BarColumn(), TextColumn("{task.description}")),
+            *(TimeElapsedColumn(), TimeRemainingColumn()),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=total_tokens)
+
+    def tick(self, tokens: int, loss: float) -> None:
+        self.tokens += tokens
+        self.steps += 1
+        self.loss = loss if self.steps == 1 else 0.98 * self.loss + 0.02 * loss
+        rate = self.tokens / (time.monotonic() - self.began)
+        words = f"{rate:,.0f} tokens/s, loss {self.loss:.3f}"
+        self.bar.update(self.task, completed=self.tokens, description=words)
+        if not self.console.is_terminal and (self.steps == 20 or time.monotonic() - self.shown > 30):
+            self.shown = time.monotonic()
+            minutes = (self.total - self.tokens) / rate / 60
+            self.console.print(f"{self.tokens / self.total:4.0%}  {words}, {minutes:.1f} min left")
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -328,16 +269,14 @@ def save(
     mark: str,
     step: int,
     trained: Weights,
-    *parts: torch.optim.Optimizer | torch.optim.lr_scheduler.LambdaLR,
+    *parts: Stateful,
 ) -> None:
     states = [part.state_dict() for part in parts]
     torch.save({"mark": mark, "step": step, "trained": trained, "states": states}, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
 
 
-def resume(
-    path: Path, mark: str, trained: Weights, *parts: torch.optim.Optimizer | torch.optim.lr_scheduler.LambdaLR
-) -> int:
+def resume(path: Path, mark: str, trained: Weights, *parts: Stateful) -> int:
     """Load the checkpoint of the same run, if there is one; the number of steps done."""
     if not path.is_file():
         return 0
@@ -361,6 +300,7 @@ def write(out: Path, weights: Weights, config: Config, tokenizer: Tokenizer) -> 
         tensor = weights[name].detach()
         stored[name] = (tensor if name.startswith(("sentiment.", "topics.")) else tensor.bfloat16()).contiguous()
     save_file(dict(sorted(stored.items())), out / catalog.WEIGHTS)
+    (out / catalog.WEIGHTS).chmod(0o644)
     tokenizer.save(str(out / catalog.TOKENIZER), pretty=False)
     digest = hashlib.sha256((out / catalog.WEIGHTS).read_bytes()).hexdigest()
     write_config(out, msgspec.structs.replace(config, version=f"bundled-{digest[:12]}", weights_sha256=digest))

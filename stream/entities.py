@@ -1,4 +1,4 @@
-"""Which companies, indices, currencies and coins a normalised text speaks of, and where; catalogue.py loads the names.
+"""Which companies, indices, currencies and coins a normalised text speaks of, and where; subjects.py loads the names.
 
 The rules, in order (each is one function below): feed symbols, cashtags, codes, unambiguous names, bare tickers, and
 last the names that mean something else too ("Apple", 长城), which need a reason from the same text.
@@ -7,11 +7,13 @@ Chinese family names (平安, 中信) are in no list: only a full member (平安
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from groundswell.records import Mention
-from stream.catalogue_files import Catalogue, Entry, Name, Strength, load, matchable
+from groundswell.settings import Settings
+from stream.subjects import FOLDER, Catalogue, Entry, Name, Strength, load, matchable
 
-__all__ = ["Catalogue", "Entry", "Mention", "link", "load", "unknown_symbols"]
+__all__ = ["Catalogue", "Entry", "Mention", "link", "load", "load_for", "unknown_symbols"]
 
 MAX_SUBJECTS = 20
 _LONGEST = 20_000  # code points that are searched; the subject of a text is named before that
@@ -20,17 +22,20 @@ _CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z]{1,10}(?:[.\-_][A-Za-z]{1,2}(?![A-Z
 _MAINLAND_CODE = re.compile(
     r"(?<![A-Za-z0-9])(?:(?P<front>SH|SZ|XSHG|XSHE|SSE|SZSE)[:：.]?\s?(?P<a>\d{6})|(?P<b>\d{6})\.(?P<back>SH|SS|SZ|XSHG|XSHE))"
     r"(?![A-Za-z0-9])",
-    re.I,
+    re.IGNORECASE,
 )
 _HONG_KONG_CODE = re.compile(
-    r"(?<![A-Za-z0-9])(?:(?:HK|HKG|HKEX|SEHK|XHKG)[:：.]?\s?(?P<a>\d{4,5})|(?P<b>\d{4,5})\.HK)(?![A-Za-z0-9])", re.I
+    r"(?<![A-Za-z0-9])(?:(?:HK|HKG|HKEX|SEHK|XHKG)[:：.]?\s?(?P<a>\d{4,5})|(?P<b>\d{4,5})\.HK)(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
 _IN_BRACKETS = re.compile(r"[(（]\s*(\d{5,6})\s*[)）]")
 _BARE_CODE = re.compile(r"(?:代码|股票)[:：]?\s?(\d{6})(?!\d)|(?<![\d.])(\d{6})(?=\s?(?:股|这只|这票|大跌|跌停|涨停))")
 _EXCHANGE_TICKER = re.compile(
-    r"[(（]\s*(?:NASDAQ|NASDAQGS|NYSE|NYSE American|NYSEARCA|AMEX|OTC|OTCMKTS|纳斯达克|纽交所|美股)\s*[:：]\s*([A-Za-z]{1,5}(?:[.\-][A-Za-z]{1,2})?)\s*[)）]",
-    re.I,
+    r"[(（]\s*(?:NASDAQ|NASDAQGS|NYSE|NYSEARCA|AMEX|OTC|OTCMKTS|纳斯达克|纽交所|美股)\s*[:：]\s*"
+    r"([A-Za-z]{1,5}(?:[.\-][A-Za-z]{1,2})?)\s*[)）]",
+    re.IGNORECASE,
 )
+_WIRE_TICKER = re.compile(r"[(（]\s*([A-Z]{1,5})\.(?:N|O|OQ|US)\s*[)）]")  # as Chinese newswires write it: (AMD.O)
 _PAIR = re.compile(r"(?<![A-Za-z])([A-Z]{3})\s?/\s?([A-Z]{3})(?![A-Za-z])")
 _BARE_TICKER = re.compile(r"(?<![\w$@.&'-])#?([A-Z]{3,6})(?![\w&-])")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:\n\"“”(|]|\s[-–—])\s*$")
@@ -49,6 +54,11 @@ class _Found:
         known = self.spans.get(subject)
         if known is None or known[0] < 0 or start < known[0]:
             self.spans[subject] = (start, end)
+
+
+def load_for(settings: Settings) -> Catalogue:
+    """The built-in catalogue with the files that the settings add; raises BrokenCatalogue."""
+    return load([FOLDER, *map(Path, settings.catalogues)])
 
 
 def link(catalogue: Catalogue, text: str, symbols: Sequence[str] = ()) -> list[Mention]:
@@ -103,8 +113,9 @@ def _codes(catalogue: Catalogue, text: str, found: _Found) -> None:
                 group = match.lastindex or 1
                 found.add(catalogue.by_digits.get(match[group]), match.start(group), match.end(group))
     if "(" in text or "（" in text:
-        for match in _EXCHANGE_TICKER.finditer(text):
-            found.add(catalogue.resolve(match[1]), match.start(1), match.end(1))
+        for pattern in (_EXCHANGE_TICKER, _WIRE_TICKER):
+            for match in pattern.finditer(text):
+                found.add(catalogue.resolve(match[1]), match.start(1), match.end(1))
     if "/" in text:
         for match in _PAIR.finditer(text):
             found.add(catalogue.by_symbol.get(match[1] + match[2]), match.start(), match.end())
@@ -116,7 +127,8 @@ def _names(catalogue: Catalogue, text: str, found: _Found) -> list[tuple[Name, i
     hits = [
         (start, end, name)
         for last, name in catalogue.names.iter(folded)
-        if _is_word(folded, start := last + 1 - name.length, end := last + 1, name) and _case_fits(text, start, end, name)
+        if _is_word(folded, start := last + 1 - name.length, end := last + 1, name)
+        and _case_fits(text, start, end, name)
     ]
     # Boundaries are judged before the longest is chosen (iter_long would do the opposite and lose the shorter one).
     # A name that a stop phrase crosses or covers is part of another word: 平安 in 平安夜, 中国平安 in 中国平安夜.
@@ -182,28 +194,32 @@ def _judge(
 
     A weak name (Target, Gap, 长城) is a common word even in market news: only its own context words help it.
     """
-    sure = named | found.spans.keys()
+    sure = frozenset(named | found.spans.keys())
     lowered = text.lower()
-    general: bool | None = None
+    # Each question is asked once a text, or once a subject: a text may repeat a name ten thousand times.
+    all_lower = lowered == text
     headline = _title_case(text)
+    general = catalogue.has_finance_context(lowered)
+    helped: dict[str, bool] = {}
     for name, start, end in flagged:
         subject = name.subject
-        capital = not name.latin or lowered[start:end] != text[start:end] or lowered == text
-        if not capital:
+        if subject in found.spans and found.spans[subject][0] <= start:
             continue
-        if subject in sure or catalogue.has_context(subject, lowered):
-            found.add(subject, start, end)
-            continue
-        if name.strength is Strength.WEAK:
-            continue
-        if general is None:
-            general = catalogue.has_finance_context(lowered)
+        if name.latin and not all_lower and lowered[start:end] == text[start:end]:
+            continue  # "target", "gap" and "meta" are words wherever other words have capitals
+        if subject not in helped:
+            helped[subject] = subject in sure or catalogue.has_context(subject, lowered)
         # A capital tells nothing in a headline, where every word has one, nor at the start of a sentence.
-        telling = name.latin and not headline and lowered != text and not _SENTENCE_START.search(text[:start])
-        if general or telling or sure:
+        telling = (
+            name.latin
+            and not headline
+            and not all_lower
+            and not _SENTENCE_START.search(text[max(0, start - 8) : start])
+        )
+        if helped[subject] or (name.strength is Strength.FLAGGED and (general or telling or bool(sure))):
             found.add(subject, start, end)
 
 
 def _title_case(text: str) -> bool:
-    words = [word for word in _LATIN_WORD.findall(text) if len(word) > 3]
+    words: list[str] = [word for word in _LATIN_WORD.findall(text) if len(word) > 3]
     return sum(word[0].isupper() for word in words) * 2 > len(words)

@@ -1,7 +1,7 @@
-"""Near copies by MinHash: which texts are the same story in (nearly) the same words; `tag` decides the story id from it.
+"""Near copies by MinHash: which texts are the same story in nearly the same words; claims.py picks the story by it.
 
-Pure arrays and bytes, the same on every machine and run. Figures and the recipe: 4-character shingles (2 for zh) of the
-folded text, 64 hashes, 16 bands of 4, accepted at an estimated Jaccard of .6 (SimHash found a third of the same copies).
+Pure arrays and bytes, the same on every machine and run. The recipe: 4-character shingles (2 for zh) of the folded
+text, 64 hashes, 16 bands of 4, accepted at an estimated Jaccard of .6 (SimHash found a third of the same copies).
 """
 
 import hashlib
@@ -67,7 +67,8 @@ def signature(text: str, lang: str) -> Signature | None:
     lowest = (shingles * _MULTIPLIERS + _OFFSETS).min(axis=1)
     # Of a minimum the top bits are all alike and the low ones badly mixed: 16 from the middle are a fair hash,
     # and let two different minima look equal once in 65,536.
-    return (lowest >> _SHIFT).astype(np.uint16)
+    middle: Signature = (lowest >> _SHIFT).astype(np.uint16)
+    return middle
 
 
 def bands(sig: Signature) -> list[bytes]:
@@ -95,7 +96,7 @@ def decode(raw: bytes) -> Signature:
 
 
 def nearest(sig: Signature, candidates: Iterator[tuple[str, Signature]]) -> tuple[str, float] | None:
-    """The most similar candidate at or above `SAME_STORY`; the smallest name wins a tie, so that order never matters."""
+    """The most similar candidate at or above `SAME_STORY`; the smallest name wins a tie, so order never matters."""
     best: tuple[float, str] | None = None
     for name, other in candidates:
         score = similarity(sig, other)

@@ -28,13 +28,14 @@ from groundswell.tagging import Model, Tag, Text
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, TOKENS, log
 from groundswell.text import safe
 from stream.claims import CLAIM_S, Claim, Claimed, claim, digest
+from stream.directory import MARKET
 from stream.partition_loop import Bounds, PartitionLoop, Record
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import DOCUMENTS, SCORED, TAGGED, Topology
 
 EXCERPT_CHARS, TITLE_CHARS = 280, 200
 RECORD_BYTES = 900_000
-MARKET = "market"
+
 
 _decode = msgspec.json.Decoder(list[Document]).decode
 _verdict = msgspec.json.Decoder(Tag).decode
@@ -173,7 +174,7 @@ class TagWork:
                     rows[scored_partition].append(scored)
                     batch.counts.emitted += len(scored.rows)
             for scored_partition in sorted(rows):
-                for value in _batches(partition, offset, rows[scored_partition]):
+                for value in _batches(partition, offset, rows[scored_partition], self._model.version):
                     sends.append(await self._producer.send(scored_topic, value, partition=scored_partition))
             for item in by_offset[offset]:
                 sends.append(
@@ -244,13 +245,13 @@ class TagWork:
         )  # fmt: skip
 
 
-def _batches(partition: int, offset: int, documents: list[ScoredDocument]) -> list[bytes]:
+def _batches(partition: int, offset: int, documents: list[ScoredDocument], model: str) -> list[bytes]:
     """Encoded ScoredBatches of at most RECORD_BYTES, split between documents only: marks are a document's."""
-    raw = _encode(ScoredBatch(partition=partition, offset=offset, documents=documents))
+    raw = _encode(ScoredBatch(partition=partition, offset=offset, documents=documents, model=model))
     if len(raw) <= RECORD_BYTES or len(documents) == 1:
         return [raw]
     half = len(documents) // 2
-    return _batches(partition, offset, documents[:half]) + _batches(partition, offset, documents[half:])
+    return _batches(partition, offset, documents[:half], model) + _batches(partition, offset, documents[half:], model)
 
 
 async def run(settings: Settings, topology: Topology, clock: Clock, model: Model, stop: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""Loads the catalogue of subjects from its JSON files into one automaton of names; `entities.py` searches texts with it.
+"""Loads the catalogue of subjects from its JSON files into one automaton of names; `entities.py` searches with it.
 
 A file holds `{"entries": [...]}`, or is a list of entries, or is `stop_phrases.json` (phrases, tickers, context).
 An entry's `needs_context` names are ambiguous, its `weak` ones are common words; both are explained in `entities.py`.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-import ahocorasick
+import ahocorasick  # type: ignore[import-not-found]  # the wheel has no stubs
 import msgspec
 
 from groundswell.errors import BrokenCatalogue
@@ -32,7 +32,7 @@ _TRADITIONAL = (
 )
 _FOLDS = str.maketrans(
     {_TRADITIONAL[i]: _TRADITIONAL[i + 1] for i in range(0, len(_TRADITIONAL), 2)}
-    | {"’": "'", "‘": "'", "‐": "-", "‑": "-", "–": "-", "＋": "+", "İ": "i"}  # noqa: RUF001
+    | {"’": "'", "‘": "'", "‐": "-", "‑": "-", "–": "-", "＋": "+", "İ": "i"}
 )
 _FOLDABLE = re.compile("[" + re.escape("".join(chr(point) for point in _FOLDS)) + "]")
 _STATUS = re.compile(r"^(?:\*?ST|XD|XR|DR)(?=[\u4e00-\u9fff])|-(?:U|W|SW|UW|B|S|R)$")

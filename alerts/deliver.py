@@ -1,0 +1,190 @@
+"""The deliver process. Read it first: `run` waits for the lease, plans (intake.py) and sends (slots.py) while it has it.
+
+One process plans and sends, since silences and limits span partitions; others stand by and take over within seconds. What is
+waiting lies in Redis (lanes.py), so a killed process goes on where it was.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from alerts.guard import LookUps, Rules
+from alerts.intake import Intake
+from alerts.lanes import Lanes
+from alerts.rebuild import finished
+from alerts.retry import STEPS_S
+from alerts.send import Sender
+from alerts.slots import Slots
+from groundswell.beat import keep_beating
+from groundswell.clock import Clock
+from groundswell.connect import close_producer, open_consumer, open_producer, open_redis
+from groundswell.control import ControlView, follow
+from groundswell.decisions import Stage
+from groundswell.errors import Fenced
+from groundswell.keys import Keys
+from groundswell.secrets import SecretBox
+from groundswell.settings import Settings
+from groundswell.telemetry import log
+from stream.topology import Topology
+
+LEASE_MS = 10_000
+RENEW_S = 2.5
+STAND_BY_S = 1.0
+
+
+async def run(
+    settings: Settings,
+    topology: Topology,
+    clock: Clock,
+    stop: asyncio.Event,
+    *,
+    steps_s: Sequence[float] = STEPS_S,
+    rng: random.Random | None = None,
+    look_ups: LookUps | None = None,
+) -> None:
+    """Deliver alerts until `stop`; then finish the tries under way within `drain_s`.
+
+    `steps_s`, `rng` and `look_ups` (retry schedule, jitter, name resolution) are parameters for tests. Raises Misconfigured and
+    Retryable at the start (NoSecretKey, BadSetting, BrokerAway, RedisAway), Fatal later: the process must end with status 1.
+    """
+    process = _Process(settings, topology, clock, SecretBox(settings.secret_key), Rules.of(settings), steps_s, rng)
+    async with AsyncExitStack() as stack:
+        process.redis = await open_redis(settings)
+        stack.push_async_callback(process.redis.aclose)
+        process.producer = await open_producer(settings)
+        stack.push_async_callback(close_producer, process.producer)
+        process.sender = Sender(process.rules, clock, settings.deliver_timeout_s, look_ups)
+        stack.callback(process.sender.close)
+        await _plainly(process.run(stop))
+
+
+class _Process:
+    """What lives as long as the process; the view and the beat go on while it stands by."""
+
+    redis: Redis
+    producer: Any
+    sender: Sender
+
+    def __init__(
+        self,
+        settings: Settings,
+        topology: Topology,
+        clock: Clock,
+        box: SecretBox,
+        rules: Rules,
+        steps_s: Sequence[float],
+        rng: random.Random | None,
+    ) -> None:
+        self.settings, self.topology, self.clock = settings, topology, clock
+        self.box, self.rules, self.steps_s, self.rng = box, rules, steps_s, rng
+        self.keys, self.view = Keys(topology.prefix), ControlView()
+        self.state, self.note = "starting", "reads the control topic"
+        self.intake: Intake | None = None
+        self.slots: Slots | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        instance = f"{socket.gethostname()}-{os.getpid()}"
+        ready, leave = asyncio.Event(), asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            control = tasks.create_task(follow(self.settings, self.topology, self.view, leave, ready))
+            beat = tasks.create_task(
+                keep_beating(self.redis, self.keys, self.clock, Stage.DELIVER, instance, self._look)
+            )
+            await _first_of(ready, stop)
+            lanes = Lanes(self.redis, self.keys, token=uuid.uuid4().hex)
+            while not stop.is_set():
+                try:
+                    if await lanes.hold(LEASE_MS):
+                        await _plainly(self._lead(lanes, stop))
+                        await lanes.let_go()
+                        continue
+                    self.state, self.note = "running", "stands by: another deliver process plans and sends"
+                except (Fenced, RedisError) as error:
+                    self.note = f"stands by: {error}"
+                    log().warning("lost_the_lead", error=str(error)[:200], hint="It is taken up again by itself.")
+                await asyncio.wait({asyncio.ensure_future(stop.wait())}, timeout=STAND_BY_S)
+            leave.set()
+            beat.cancel()
+            await control
+
+    async def _lead(self, lanes: Lanes, stop: asyncio.Event) -> None:
+        """Plan and send until `stop`. Raises Fenced when the lease is lost."""
+        log().info("leads", endpoints=len(self.view.endpoints), allow=self.settings.deliver_allow)
+        slots = Slots(
+            lanes,
+            self.view,
+            self.sender,
+            self.box,
+            self.producer,
+            self.topology,
+            self.clock,
+            self.settings.deliver_timeout_s,
+            self.steps_s,
+            self.rng,
+        )
+        consumer = await open_consumer(self.settings, group=f"{self.topology.prefix}-deliver")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                renewing = tasks.create_task(self._renew(lanes))
+                if await lanes.incarnation() != self.view.incarnation:
+                    await self._begin(lanes)
+                intake = Intake(consumer, self.producer, lanes, self.view, self.topology, self.clock, slots.wake)
+                self.intake, self.slots, self.state, self.note = intake, slots, "running", ""
+                working = [tasks.create_task(intake.run(stop)), tasks.create_task(slots.run(stop))]
+                await stop.wait()
+                self.state = "draining"
+                _, left = await asyncio.wait(working, timeout=self.settings.drain_s)
+                for task in left:
+                    task.cancel()  # its delivery stays in its lane and is sent again
+                await asyncio.wait(working)
+                renewing.cancel()
+        finally:
+            self.intake = None
+            await consumer.stop()
+
+    async def _begin(self, lanes: Lanes) -> None:
+        """Offsets of other topics, or none: Redis is new or was lost."""
+        lost = await lanes.incarnation() is None
+        done = await finished(self.settings, self.topology) if lost else set()
+        log().info("begins_anew", delivered_before=len(done), redis_was_empty=lost)
+        await lanes.begin(self.view.incarnation, done)
+
+    async def _renew(self, lanes: Lanes) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            if not await lanes.hold(LEASE_MS):
+                raise Fenced("Another process took the lease.", remedy="Nothing to do: this one stands by.")
+
+    def _look(self) -> dict[str, Any]:
+        if self.intake is None or self.slots is None:
+            return {"state": self.state, "note": self.note}
+        note = f"{len(self.view.endpoints)} endpoints, {self.slots.waiting} deliveries wait"
+        return {"state": self.state, "in_flight": self.slots.waiting, "lag": self.intake.lag, "note": note}
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = {asyncio.ensure_future(event.wait()) for event in events}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _plainly(doing: Any) -> None:
+    """Await it; of a group of errors raise the first, as callers tell them apart by class."""
+    try:
+        await doing
+    except BaseExceptionGroup as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from group

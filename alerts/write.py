@@ -1,0 +1,52 @@
+"""What deliver writes to Kafka: how each try ended, and the records it could not read. Each returns once the broker has it."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from groundswell.connect import acknowledged
+from groundswell.decisions import Stage
+from groundswell.errors import ProduceFailed, Refused
+from groundswell.records import DeadLetter, DeliveryOutcome, Source
+from groundswell.telemetry import DEAD_LETTERS as COUNTED
+from groundswell.telemetry import log
+from stream.topology import DEAD_LETTERS, DELIVERIES, Topology
+
+PAYLOAD_BYTES = 65_536
+
+
+async def outcome(producer: AIOKafkaProducer, topology: Topology, row: DeliveryOutcome) -> None:
+    """One try on the deliveries topic, so that a lost Redis re-sends nothing. Raises ProduceFailed."""
+    await _write(producer, topology.name(DELIVERIES), f"{row.endpoint}|{row.event}", msgspec.json.encode(row))
+
+
+async def dead_letter(producer: AIOKafkaProducer, topology: Topology, record: Any, why: Refused, now_ms: int) -> None:
+    """A record of the alerts topic that is none of ours, with its place. Raises ProduceFailed."""
+    payload = record.value or b""
+    letter = DeadLetter(
+        reason=why.reason,
+        stage=Stage.DELIVER,
+        message=str(why)[:500],
+        remedy=why.remedy,
+        topic=record.topic,
+        src=Source(record.partition, record.offset),
+        at=now_ms,
+        payload=payload[:PAYLOAD_BYTES],
+        truncated=len(payload) > PAYLOAD_BYTES,
+    )
+    await _write(producer, topology.name(DEAD_LETTERS), why.reason, msgspec.json.encode(letter))
+    COUNTED.labels(Stage.DELIVER, why.reason).inc()
+    log().warning(
+        "dead_letter", reason=why.reason, topic=record.topic, partition=record.partition, offset=record.offset
+    )
+
+
+async def _write(producer: AIOKafkaProducer, topic: str, key: str, value: bytes) -> None:
+    try:
+        waiting: asyncio.Future[Any] = await producer.send(topic, value, key=key.encode())
+    except KafkaError as error:
+        raise ProduceFailed(f"The broker did not take a record for {topic}: {error!r}.") from error
+    await acknowledged([waiting])

@@ -1,0 +1,21 @@
+// The title above a chart: whose it is, where it stands, and its figures in one line.
+import { count, foreign, make, nameOf, say, word } from "./words.js";
+
+const part = (id) => document.getElementById(id);
+
+export function head(row) {
+  const path = `/subjects/${encodeURIComponent(row.subject)}`;
+  const name = part("chart-subject");
+  if (name.textContent !== nameOf(row)) name.replaceChildren(location.pathname === path ? foreign(nameOf(row)) : make("a", { href: path }, nameOf(row)));
+  if (row.state === undefined) return part("chart-state").replaceChildren(row.subject);
+  part("chart-state").replaceChildren(
+    make("span", { class: "mark", "data-state": row.state, "aria-hidden": "true" }),
+    `${word("state", row.state)} · ${figures(row)}`,
+  );
+}
+
+/** "41 negative, 2–9 expected", or that nothing is known of what is normal. */
+export function figures(row) {
+  if (row.state === "learning") return `${count(row.neg)} ${word("polarity", "negative")} · ${say("subjects.unknown")}`;
+  return `${say("subjects.against_label", { negatives: count(row.neg), low: count(row.lo), high: count(row.hi) })} · ${say("unit.minutes_15")}`;
+}

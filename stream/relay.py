@@ -1,0 +1,95 @@
+"""From the outbox to the alerts topic, and to the list of alerts that pages read. At least once, under the event's own id.
+
+An entry leaves the outbox by its value after the broker acknowledged it, so two relays (one of them a zombie) may publish an event twice,
+but neither can drop what the other has not published.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from groundswell import times
+from groundswell.connect import acknowledged
+from groundswell.keys import Keys
+from groundswell.records import AlertEvent, AlertView
+from groundswell.telemetry import log
+from stream.topology import ALERTS, Topology
+
+EVERY_S = 0.1
+AT_ONCE = 50
+VIEW_TTL_S = 90 * 86_400
+LISTED = 2_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Outgoing(Struct, kw_only=True, frozen=True):
+    """An entry of the outbox."""
+
+    event: AlertEvent
+    evidence: dict[str, Any]
+
+
+class HasOutbox(Protocol):
+    outbox: bool
+
+
+_decode = msgspec.json.Decoder(Outgoing).decode
+_view = msgspec.json.Decoder(AlertView).decode
+
+
+async def relay(
+    redis: "Redis[Any]", keys: Keys, topology: Topology, producer: AIOKafkaProducer, parts: Mapping[int, HasOutbox], stop: asyncio.Event
+) -> None:
+    """Until `stop`. Raises ProduceFailed; waits for a Redis that is away."""
+    while not stop.is_set():
+        for partition, part in list(parts.items()):
+            if not part.outbox:
+                continue
+            part.outbox = False
+            try:
+                if await empty(redis, keys, topology, producer, partition):
+                    part.outbox = True
+            except RedisError as error:
+                part.outbox = True
+                log().warning("redis_away", error=repr(error), hint="Alerts wait in the outbox.")
+                await asyncio.sleep(1)
+        await asyncio.sleep(EVERY_S)
+
+
+async def empty(redis: "Redis[Any]", keys: Keys, topology: Topology, producer: AIOKafkaProducer, partition: int) -> bool:
+    """Publish up to AT_ONCE entries of one outbox; True when there may be more."""
+    entries = await redis.lrange(keys.outbox(partition), 0, AT_ONCE - 1)
+    if not entries:
+        return False
+    outgoing = [_decode(entry) for entry in entries]
+    await acknowledged(
+        [await producer.send(topology.name(ALERTS), _encode(one.event), key=one.event.data.episode_id.encode()) for one in outgoing]
+    )
+    for entry, one in zip(entries, outgoing, strict=True):
+        await _list(redis, keys, one)
+        await redis.lrem(keys.outbox(partition), 1, entry)
+    return len(entries) == AT_ONCE
+
+
+async def _list(redis: "Redis[Any]", keys: Keys, one: Outgoing) -> None:
+    """Bring the page's copy of the episode up to this event; telling it twice changes nothing."""
+    data = one.event.data
+    raw = await redis.get(keys.alert(data.episode_id))
+    known = _view(raw) if raw else None
+    timeline = list(known.timeline) if known else [{"at": data.started_at, "what": "onset"}]
+    if all(line.get("id") != one.event.id for line in timeline):
+        timeline.append({"at": one.event.timestamp, "what": data.state, "id": one.event.id, "type": one.event.type})
+    view = AlertView(
+        episode=data.episode_id, subject=data.subject.id, state=data.state, event=one.event, timeline=timeline,
+        evidence={**(known.evidence if known else {}), one.event.id: one.evidence},
+    )  # fmt: skip
+    await redis.set(keys.alert(data.episode_id), _encode(view), ex=VIEW_TTL_S)
+    await redis.zadd(keys.alerts, {data.episode_id: times.parse_ms(one.event.timestamp)})
+    await redis.zremrangebyrank(keys.alerts, 0, -LISTED - 1)

@@ -1,0 +1,230 @@
+"""Redis by name: what aggregate loads when it takes a scored partition up, and the one call that makes a batch lasting.
+
+`commit` is a compare-and-set on (owner, revision), lua/commit.lua: a stale, zombie or repeated call changes nothing and raises Fenced,
+upon which the caller drops its memory and loads again. Keys and formats: groundswell/keys.py.
+"""
+
+import secrets
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from groundswell.books import Counts
+from groundswell.errors import Fenced, RedisAway
+from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_bucket, unpack_bucket
+from groundswell.records import Bucket, DocumentCard
+from groundswell.telemetry import log
+from stream import surge
+from stream.detect import CARDS
+from stream.episodes import Episode
+from stream.windows import Window
+
+BUCKET_TTL_S = 8 * 86_400  # a week of charts and a day
+CARDS_SHOWN = 60
+SCRIPT = (Path(__file__).parent / "lua" / "commit.lua").read_text(encoding="utf-8")
+
+_card = msgspec.json.Decoder(DocumentCard).decode
+_episode = msgspec.json.Decoder(Episode).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass
+class Loaded:
+    """A partition as Redis had it: where to go on, what is counted, what the detector knew."""
+
+    owner: str
+    revision: int
+    offset: int | None
+    window: Window
+    subjects: list[str] = field(default_factory=list)
+    state: surge.State | None = None
+    open_episodes: dict[str, Episode] = field(default_factory=dict)
+    cards: dict[str, deque[DocumentCard]] = field(default_factory=dict)
+    echoes: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+@dataclass
+class Writes:
+    """Redis commands of one commit, by key. Everything written is absolute, so that Lua needs no arithmetic."""
+
+    keys: list[str] = field(default_factory=list)
+    arguments: list[Any] = field(default_factory=list)
+
+    def add(self, command: str, key: str, *values: Any) -> None:
+        """One command; long ones are cut so that Lua's `unpack` keeps to its stack."""
+        if key not in self.keys:
+            self.keys.append(key)
+        self.arguments += [command, self.keys.index(key) + 2, len(values), *values]
+
+
+class Store:
+    """One aggregator's view of Redis."""
+
+    def __init__(self, redis: "Redis[Any]", keys: Keys, incarnation: str) -> None:
+        self._redis, self._keys, self._incarnation = redis, keys, incarnation
+        self._script = redis.register_script(SCRIPT)
+
+    async def take_up(self, partition: int, history_ms: int) -> Loaded:
+        """Become the owner, then load. State of other topics (another incarnation) is dropped. Raises RedisAway."""
+        try:
+            return await self._take_up(partition, history_ms)
+        except RedisError as error:
+            raise RedisAway(f"Loading scored partition {partition} failed: {error!r}.") from error
+
+    async def _take_up(self, partition: int, history_ms: int) -> Loaded:
+        key, owner = self._keys.state(partition), secrets.token_hex(8)
+        found = await self._redis.hget(key, "inc")
+        if found is not None and found.decode() != self._incarnation:
+            log().warning("other_incarnation", partition=partition, found=found.decode(), expected=self._incarnation)
+            await self._drop(partition)
+        await self._redis.hset(key, mapping={"owner": owner, "inc": self._incarnation})
+        raw = {name.decode(): value for name, value in (await self._redis.hgetall(key)).items()}
+        window = Window(
+            marks={int(name[1:]): int(value) for name, value in raw.items() if name[0] == "d"},
+            watermark_ms=int(raw.get("wm", 0)),
+            closed_ms=int(raw.get("closed", 0)),
+            newest_ms=int(raw.get("newest", 0)),
+            counts=msgspec.json.decode(raw["books"], type=Counts) if "books" in raw else Counts(),
+        )
+        loaded = Loaded(owner, int(raw.get("rev", 0)), int(raw["off"]) if "off" in raw else None, window)
+        rows = await self._redis.hgetall(self._keys.detector(partition))
+        if rows:
+            # In the order they came first, so that a reloaded detector is the same to the bit.
+            ordered = sorted((int(value[:8].decode(), 16), name.decode(), value[8:]) for name, value in rows.items())
+            loaded.subjects = [name for _, name, _ in ordered]
+            loaded.state = surge.State.concat([surge.row_from_bytes(row) for _, _, row in ordered])
+        stored = await self._redis.hgetall(self._keys.episodes(partition))
+        loaded.open_episodes = {name.decode(): _episode(value) for name, value in stored.items()}
+        await self._load_recent(partition, loaded, history_ms)
+        return loaded
+
+    async def _load_recent(self, partition: int, loaded: Loaded, history_ms: int) -> None:
+        window, subjects = loaded.window, loaded.subjects
+        if not subjects:
+            return
+        first_ms = min([window.closed_ms - history_ms, *(episode.onset_ms for episode in loaded.open_episodes.values())])
+        hours = range(first_ms // HOUR_MS, (window.closed_ms + 24 * HOUR_MS) // HOUR_MS + 1)
+        hours = range(max(hours.start, hours.stop - 240), hours.stop)
+        for subject in subjects:
+            pipeline = self._redis.pipeline(transaction=False)
+            for hour in hours:
+                pipeline.hgetall(self._keys.buckets(partition, subject, hour))
+            pipeline.lrange(self._keys.negatives(partition, subject), 0, -1)
+            pipeline.hgetall(self._keys.echoes(partition, subject))
+            *buckets, cards, echoes = await pipeline.execute()
+            for hour, minutes in zip(hours, buckets, strict=True):
+                for minute, packed in sorted(minutes.items()):
+                    at_ms = hour * HOUR_MS + minute[0] * MINUTE_MS
+                    window.minutes.setdefault(subject, {})[at_ms] = list(_counters(unpack_bucket(packed)))
+            loaded.cards[subject] = deque((_card(raw) for raw in cards), maxlen=CARDS)
+            loaded.echoes[subject] = Counter({story.decode(): int(count) for story, count in echoes.items()})
+
+    async def _drop(self, partition: int) -> None:
+        async for key in self._redis.scan_iter(match=self._keys.partition_pattern(partition), count=1000):
+            await self._redis.delete(key)
+
+    async def fetch(self, partition: int, window: Window, wanted: Iterable[tuple[str, int]]) -> None:
+        """Bring cold buckets into memory before a fold changes them. Raises RedisAway."""
+        cold = [(subject, at_ms) for subject, at_ms in sorted(set(wanted)) if at_ms not in window.minutes.get(subject, {})]
+        if not cold:
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for subject, at_ms in cold:
+            pipeline.hget(self._keys.buckets(partition, subject, at_ms // HOUR_MS), bytes((at_ms % HOUR_MS // MINUTE_MS,)))
+        try:
+            found = await pipeline.execute()
+        except RedisError as error:
+            raise RedisAway(f"Reading buckets failed: {error!r}.") from error
+        for (subject, at_ms), packed in zip(cold, found, strict=True):
+            if packed is not None:
+                window.minutes.setdefault(subject, {})[at_ms] = list(_counters(unpack_bucket(packed)))
+
+    async def commit(self, partition: int, owner: str, revision: int, writes: Writes) -> int:
+        """Make a batch lasting, all or nothing. Returns the new revision. Raises Fenced, also when the answer was lost."""
+        try:
+            answer = await self._script(
+                keys=[self._keys.state(partition), *writes.keys], args=[owner, str(revision), *writes.arguments]
+            )
+        except RedisError as error:
+            # Written or not, we cannot know; a reload can.
+            raise Fenced(f"The commit of scored partition {partition} got no answer: {error!r}.") from error
+        if answer != b"ok":
+            raise Fenced(f"Scored partition {partition}: the store says {answer.decode()}.")
+        return revision + 1
+
+    # -- what a commit holds ------------------------------------------------------------------------------------------
+
+    def write_window(self, partition: int, window: Window, offset: int, writes: Writes) -> None:
+        """Offset, marks, watermark, books and the buckets touched."""
+        values: list[Any] = [
+            "off", offset, "wm", window.watermark_ms, "closed", window.closed_ms, "newest", window.newest_ms,
+            "books", _encode(window.counts),
+        ]  # fmt: skip
+        for documents_partition, mark in window.marks.items():
+            values += [f"d{documents_partition}", mark]
+        writes.add("HSET", self._keys.state(partition), *values)
+        by_key: dict[str, list[Any]] = {}
+        for subject, at_ms in sorted(window.touched):
+            key = self._keys.buckets(partition, subject, at_ms // HOUR_MS)
+            packed = pack_bucket(window.bucket(subject, at_ms))
+            by_key.setdefault(key, []).extend((bytes((at_ms % HOUR_MS // MINUTE_MS,)), packed))
+        for key, fields in by_key.items():
+            writes.add("HSET", key, *fields)
+            writes.add("EXPIRE", key, BUCKET_TTL_S)
+
+    def write_detector(self, partition: int, subjects: Sequence[str], state: surge.State | None, writes: Writes) -> None:
+        """Every subject's row, after a step has closed."""
+        if state is None:
+            return
+        key = self._keys.detector(partition)
+        packed = state.to_bytes()
+        head, row = packed[:8], (len(packed) - 8) // len(subjects)
+        for at in range(0, len(subjects), 1000):
+            fields: list[Any] = []
+            for i in range(at, min(at + 1000, len(subjects))):
+                fields += [subjects[i], f"{i:08x}".encode() + head + packed[8 + i * row : 8 + (i + 1) * row]]
+            writes.add("HSET", key, *fields)
+
+    def write_episodes(self, partition: int, open_episodes: dict[str, Episode], gone: Iterable[str], writes: Writes) -> None:
+        """Open and lately resolved episodes, absolute."""
+        key = self._keys.episodes(partition)
+        for subject in gone:
+            writes.add("HDEL", key, subject)
+        for subject, episode in open_episodes.items():
+            writes.add("HSET", key, subject, _encode(episode))
+
+    def write_cards(
+        self, partition: int, subject: str, shown: Sequence[DocumentCard], negatives: Sequence[DocumentCard],
+        echoes: dict[str, int], writes: Writes,
+    ) -> None:  # fmt: skip
+        """New documents of one subject: for the lists people see, and the negative ones an alert is made of."""
+        if shown:
+            key = self._keys.documents(partition, subject)
+            scored: list[Any] = []
+            for one in shown[-CARDS_SHOWN:]:
+                scored += [one.published_at, _encode(one)]
+            writes.add("ZADD", key, *scored)
+            writes.add("ZREMRANGEBYRANK", key, 0, -CARDS_SHOWN - 1)
+            writes.add("EXPIRE", key, BUCKET_TTL_S)
+        if negatives:
+            key = self._keys.negatives(partition, subject)
+            writes.add("RPUSH", key, *(_encode(one) for one in negatives[-CARDS:]))
+            writes.add("LTRIM", key, -CARDS, -1)
+            writes.add("EXPIRE", key, BUCKET_TTL_S)
+        if echoes:
+            key = self._keys.echoes(partition, subject)
+            fields: list[Any] = []
+            for story, count in echoes.items():
+                fields += [story, count]
+            writes.add("HSET", key, *fields)
+            writes.add("EXPIRE", key, BUCKET_TTL_S)
+
+
+def _counters(bucket: Bucket) -> tuple[int, int, int, int, int]:
+    return bucket.negative, bucket.neutral, bucket.positive, bucket.unsure, bucket.echoes

@@ -1,0 +1,50 @@
+"""Planted copies of real short texts are found again, and texts of other people are not taken for copies."""
+
+import gzip
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from groundswell.text import normalise
+from stream.stories import SAME_STORY, bands, signature, similarity
+
+DATA = Path(os.environ.get("GROUNDSWELL_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+FILE = DATA / "stocknet_replay_en" / "tweets_2014_2016.jsonl.gz"
+
+
+@pytest.mark.skipif(not FILE.exists(), reason=f"no replay data at {FILE}")
+def test_planted_copies_of_real_texts_are_found_and_strangers_are_not():
+    rng = random.Random(11)
+    with gzip.open(FILE, "rt", encoding="utf-8") as lines:
+        texts = [normalise(json.loads(line)["text"]) for line in lines if rng.random() < 0.04]
+    originals = [text for text in dict.fromkeys(texts) if signature(text, "en") is not None][:2000]
+    found = 0
+    for text in originals:
+        words = text.split()
+        edit = rng.randrange(3)
+        if edit == 0:
+            copy = " ".join(words[: max(1, round(len(words) * 0.8))]) + "…"
+        elif edit == 1:
+            copy = f"{words[0]} surely {' '.join(words[1:])} wow"
+        else:
+            place = rng.randrange(len(words))
+            copy = " ".join([*words[:place], "changed", *words[place + 1 :]])
+        one, other = signature(text, "en"), signature(f"RT @desk: {copy} https://example.com/x", "en")
+        if one is None or other is None:
+            continue
+        found += bool(set(bands(one)) & set(bands(other))) and similarity(one, other) >= SAME_STORY
+    strangers = sum(
+        similarity(a, b) >= SAME_STORY
+        for a, b in zip(map(sign, originals[::2]), map(sign, originals[1::2]), strict=False)
+    )
+    assert found / len(originals) >= 0.90, found / len(originals)
+    assert strangers / (len(originals) // 2) <= 0.01, strangers
+
+
+def sign(text: str):
+    sig = signature(text, "en")
+    assert sig is not None
+    return sig

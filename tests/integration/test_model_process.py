@@ -1,0 +1,72 @@
+"""The model process, for real: the bundled model in a child that is killed, fed poison and stopped."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from groundswell.errors import BrokenModel, ModelAway, UnknownModel
+from models import catalog
+from models.tagger import ModelProcess, Text
+
+pytestmark = pytest.mark.skipif(
+    not (catalog.locate(catalog.BUNDLED) / catalog.WEIGHTS).is_file(), reason="models/bundled holds no weights"
+)
+
+BAD = Text("The company filed for bankruptcy after a massive accounting fraud.", lang="en")
+GOOD = Text("公司净利润同比大增，创历史新高。", lang="zh")
+
+
+@pytest.fixture
+async def model():
+    process = ModelProcess()
+    await process.start()
+    yield process
+    await process.stop()
+
+
+async def test_answers_come_in_the_order_of_the_texts(model):
+    tags = await model.tag([BAD, GOOD, BAD])
+    assert [tag.polarity for tag in tags] == ["negative", "positive", "negative"]
+    assert model.version.startswith("bundled-")
+    start, end = tags[0].deciding
+    assert BAD.whole[start:end] == BAD.text
+
+
+async def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(model):
+    first = model.pid
+    asked = asyncio.create_task(model.tag([BAD, GOOD] * 400))
+    other = asyncio.create_task(model.tag([GOOD] * 5))
+    await asyncio.sleep(0.1)
+    assert not asked.done()
+    os.kill(first, signal.SIGKILL)
+    assert [tag.polarity for tag in await asked] == ["negative", "positive"] * 400
+    assert {tag.polarity for tag in await other} == {"positive"}
+    assert model.pid not in {None, first}
+
+
+async def test_a_stopped_model_says_so(model):
+    await model.stop()
+    with pytest.raises(ModelAway, match="stopped"):
+        await model.tag([BAD])
+    await model.start()
+    assert [tag.polarity for tag in await model.tag([BAD])] == ["negative"]
+
+
+async def test_stopping_ends_the_child(model):
+    pid = model.pid
+    await model.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_model_that_is_not_there_is_refused_at_start(tmp_path):
+    with pytest.raises(UnknownModel):
+        await ModelProcess(str(tmp_path / "nowhere")).start()
+
+
+async def test_a_broken_model_is_refused_at_start(tmp_path):
+    (tmp_path / catalog.CONFIG).write_text("{}")
+    with pytest.raises(BrokenModel, match="is missing"):
+        await ModelProcess(str(tmp_path)).start()
