@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.surge_scoring import Evidence, Trace, alarms_per_key_day, run, score, tuned_line, widen
+from bench.surge_episodes import follow
+from bench.surge_scoring import GRACE_MIN, Evidence, Trace, alarms_per_key_day, run, score, tuned_line, widen
 from bench.surge_simulator import DAY, World, local_slots_of_week, simulate
 from stream.surge import GROUP_ZONES, Settings, Slot, State, crossing, early, effect, local_slots, onset, tick
 
@@ -26,6 +27,9 @@ _CHUNK_KEYS = 100
 
 def _world(key_days: int, world: World | None = None) -> World:
     base = world or World()
+    if key_days <= 700:
+        # A small form warms up as long, and then looks at one week of more subjects: a step costs little more for them.
+        base = replace(base, days=base.warm_up_days + 7)
     return replace(base, keys=max(5, round(key_days / (base.days - base.warm_up_days))))
 
 
@@ -257,6 +261,54 @@ def coarse(seed: int, key_days: int = 2100) -> Result:
     return {"fa_at_one_in_ten_days": measured, "passed": max(measured.values()) <= 0.1}
 
 
+def drift(seed: int, key_days: int = 2100) -> Result:
+    """A level that rises for good alarms for a while, and then is the new level."""
+    line, first = 8.1, 7
+    base = replace(_world(key_days), rates=(0.2, 1.0, 5.0, 20.0))
+
+    def episodes(world: World, spans: list[tuple[int, int]]) -> list[float]:
+        # A key-day, for each span of days.
+        days = [episode.fired // DAY for episode in follow(simulate(world, seed), line)]
+        return [sum(begin <= day < end for day in days) / (end - begin) / world.keys for begin, end in spans]
+
+    (rising,) = episodes(replace(base, doubling_days=7, days=first + 7), [(first, first + 7)])
+    spans = [(first, first + 1), (first + 5, first + 9)]
+    day_one_2, late_2 = episodes(replace(base, step_factor=2.0, days=first + 9), spans)
+    day_one_5, late_5 = episodes(replace(base, step_factor=5.0, days=first + 9), spans)
+    return {
+        "episodes_a_day_while_doubling": rising,
+        "episodes_on_day_one": {"2": day_one_2, "5": day_one_5},
+        "episodes_a_day_from_day_5": {"2": late_2, "5": late_5},
+        "passed": rising <= 0.4 and day_one_2 <= 1.5 and day_one_5 <= 3 and max(late_2, late_5) <= 0.1,
+    }
+
+
+def resolve(seed: int, key_days: int = 2100, line: float = 8.03) -> Result:
+    """An episode ends soon after its surge, and not before."""
+    stream = simulate(_world(key_days, World(surges=True)), seed)
+    episodes = follow(stream, line)
+    after, again = [], 0
+    for episode in episodes:
+        surge = next(
+            (e for e in stream.events if e.key == episode.key and e.onset <= episode.fired <= e.end + GRACE_MIN), None
+        )
+        if surge is None or episode.resolved is None:
+            continue
+        after.append(episode.resolved - surge.end)
+        again += any(
+            other.key == episode.key and episode.resolved <= other.fired <= episode.resolved + 60 for other in episodes
+        )
+    median, premature = float(np.median(after)), float(np.mean(np.array(after) < 0))
+    refired = again / len(after)
+    return {
+        "episodes": len(after),
+        "minutes_after_the_end": median,
+        "premature": premature,
+        "fired_again_within_60_min": refired,
+        "passed": median <= 35 and premature <= 0.03 and refired <= 0.08,
+    }
+
+
 def tick_time(seed: int, key_days: int = 0) -> Result:  # noqa: ARG001
     """One step costs little: for one subject, because that is asked often, and for ten thousand."""
     settings = Settings()
@@ -291,6 +343,8 @@ GATES: dict[str, Callable[..., Result]] = {
     "nan": nan,
     "onset": onset_and_effect,
     "coarse": coarse,
+    "drift": drift,
+    "resolve": resolve,
     "tick": tick_time,
 }
 

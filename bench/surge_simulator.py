@@ -64,6 +64,7 @@ class World:
     surges: bool = False
     share_events: bool = False
     doubling_days: float = 0.0
+    step_factor: float = 1.0
     shift_after_day: float = 0.0
     shift_minutes: int = 0
 
@@ -117,6 +118,8 @@ def simulate(world: World, seed: int) -> Stream:
     common += np.cumsum(rng.normal(0, world.walk_sd_per_day / np.sqrt(DAY), (minutes, keys)), axis=0)
     if world.doubling_days:
         common += np.log(2) * np.clip((at / DAY - world.warm_up_days) / world.doubling_days, 0, 1)[:, None]
+    if world.step_factor != 1.0:
+        common[world.warm_up_days * DAY :] += np.log(world.step_factor)
     np.exp(common, out=common)
     common *= week[at % WEEK][:, None] * rate
     common *= rng.gamma(world.burst_shape, 1 / world.burst_shape, (minutes, keys))

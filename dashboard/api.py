@@ -7,10 +7,10 @@ import hashlib
 from typing import Any
 
 import msgspec
+from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from sse_starlette.sse import EventSourceResponse
 
 from dashboard import history, rows
 from dashboard.live import MAX_STREAMS, MAX_TOPICS, Full
@@ -73,7 +73,7 @@ def inbox(request: Request) -> list[dict[str, Any]]:
 
 
 async def series(request: Request) -> Response:
-    """Counts and expected band of one subject: `from`, `to` (epoch ms), `step` 60, 300 or 3600 s; the last three hours by default."""
+    """Counts and band of one subject: `from`, `to` (epoch ms), `step` 60, 300 or 3600 s; three hours by default."""
     here = parts(request)
     subject = request.path_params["subject"]
     step = _number(request, "step", 60)
@@ -98,7 +98,12 @@ async def series(request: Request) -> Response:
         for view in here.hub.shown.alerts.values()
         if view.subject == subject
     ]
-    body = {"cursor": cursor, "row": rows.subject_row(row) if row else None, "marks": marks, **msgspec.to_builtins(found)}
+    body = {
+        "cursor": cursor,
+        "row": rows.subject_row(row) if row else None,
+        "marks": marks,
+        **msgspec.to_builtins(found),
+    }
     return answer(request, body)
 
 
@@ -108,7 +113,7 @@ async def documents(request: Request) -> Response:
     subject = request.path_params["subject"]
     before = str(_number(request, "before", 0) or "")
     scored = here.topology.scored_partition(subject)
-    cards, following = await history.documents(here.redis, here.keys, scored, subject, before, MAX_CARDS)
+    cards, following = await history.documents(here.redis, here.keys, scored, subject, before=before, limit=MAX_CARDS)
     polarity = request.query_params.get("polarity", "")
     items = [rows.card_row(card) for card in cards if not polarity or card.label == polarity]
     return answer(request, {"items": items, "next": following})
@@ -117,7 +122,10 @@ async def documents(request: Request) -> Response:
 async def alerts(request: Request) -> Response:
     """The newest alerts; `state` keeps those of one state."""
     state = request.query_params.get("state", "")
-    return answer(request, {"cursor": parts(request).hub.cursor, "items": [row for row in inbox(request) if state in ("", row["state"])]})
+    return answer(
+        request,
+        {"cursor": parts(request).hub.cursor, "items": [row for row in inbox(request) if state in ("", row["state"])]},
+    )
 
 
 async def alert(request: Request) -> Response:
@@ -159,8 +167,21 @@ async def health(request: Request) -> Response:
     """Whether figures are of now, which processes live, and how many streams are open."""
     here = parts(request)
     state = here.hub.state()
-    living = [] if state["state"] == "redis_away" else [msgspec.to_builtins(beat) for beat in await beats(here.redis, here.keys)]
-    return answer(request, {**state, "ok": state["state"] == "ok", "processes": living, "streams": here.hub.streams})
+    living = (
+        []
+        if state["state"] == "redis_away"
+        else [msgspec.to_builtins(beat) for beat in await beats(here.redis, here.keys)]
+    )
+    return answer(
+        request,
+        {
+            "cursor": here.hub.cursor,
+            **state,
+            "ok": state["state"] == "ok",
+            "processes": living,
+            "streams": here.hub.streams,
+        },
+    )
 
 
 async def live(request: Request) -> Response:
@@ -173,7 +194,9 @@ async def live(request: Request) -> Response:
     try:
         frames = parts(request).hub.watch(topics, cursor)
     except Full:
-        return problem(503, "too_many_streams", f"{MAX_STREAMS} streams are open.", "Try again in some seconds.", Retry_After="10")
+        return problem(
+            503, "too_many_streams", f"{MAX_STREAMS} streams are open.", "Try again in some seconds.", Retry_After="10"
+        )
     return EventSourceResponse(frames, ping=15, send_timeout=20)
 
 
@@ -198,7 +221,11 @@ def _number(request: Request, name: str, default: int) -> int:
 
 def _span(view: Any) -> dict[str, int | None]:
     data = view.event.data
-    return {"from": rows.at_ms(data.started_at), "detected": rows.at_ms(data.detected_at), "to": rows.at_ms(data.resolved_at)}
+    return {
+        "from": rows.at_ms(data.started_at),
+        "detected": rows.at_ms(data.detected_at),
+        "to": rows.at_ms(data.resolved_at),
+    }
 
 
 API = [

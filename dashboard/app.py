@@ -1,4 +1,4 @@
-"""The pages' process: its routes and middleware, and how it starts and ends. Read live.py, api.py and pages.py for what they do.
+"""The pages' process: its routes and middleware, and how it starts and ends. Read live.py, api.py, pages.py next.
 
 It keeps nothing of its own and may die without losing an alert.
 """
@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from dashboard.live import Hub
 from dashboard.parts import Parts
 from dashboard.problems import from_error
 from dashboard.words import Words
-from groundswell import control
+from groundswell import beat, control
 from groundswell.clock import Clock
 from groundswell.connect import open_redis
 from groundswell.errors import BadSetting, GroundswellError
@@ -68,7 +69,7 @@ def make_app(parts: Parts) -> Starlette:
 
 
 async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
-    """Serve until `stop`. Raises BadSetting where it may not or cannot listen, RedisAway when there is no Redis to begin with."""
+    """Serve until `stop`. Raises BadSetting where it may not or cannot listen, RedisAway without a Redis at first."""
     with _listening(settings) as listener:
         redis = await open_redis(settings)
         view = control.ControlView()
@@ -82,6 +83,10 @@ async def run(settings: Settings, topology: Topology, clock: Clock, stop: asynci
             asyncio.create_task(hub.run(), name="hub"),
             asyncio.create_task(_follow_control(settings, topology, view, stop), name="control"),
             asyncio.create_task(_end_with(stop, server), name="stop"),
+            asyncio.create_task(
+                beat.keep_beating(redis, keys, clock, "dashboard", str(os.getpid()), lambda: {"note": address(listener)}),
+                name="beat",
+            ),
         ]
         try:
             log().info("dashboard_open", url=address(listener))
@@ -96,7 +101,7 @@ async def run(settings: Settings, topology: Topology, clock: Clock, stop: asynci
 
 
 class Server(uvicorn.Server):
-    """Ends the streams first: otherwise uvicorn waits for browsers that never leave. Signals belong to the command line."""
+    """Ends the streams first, or uvicorn waits for browsers that never leave. Signals are the command line's."""
 
     def __init__(self, hub: Hub, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -119,7 +124,13 @@ def address(listener: socket.socket) -> str:
 
 def _config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=5, h11_max_incomplete_event_size=65_536
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=65_536,
     )
 
 
@@ -171,7 +182,9 @@ async def _end_with(stop: asyncio.Event, server: Server) -> None:
     server.should_exit = True
 
 
-async def _follow_control(settings: Settings, topology: Topology, view: control.ControlView, stop: asyncio.Event) -> None:
+async def _follow_control(
+    settings: Settings, topology: Topology, view: control.ControlView, stop: asyncio.Event
+) -> None:
     """Acknowledgements, again and again: a broker that is away takes nothing from the pages but who has seen what."""
     while settings.kafka:
         try:

@@ -1,5 +1,6 @@
-"""The evidence of one alert as people read it: its figures, its documents, its timeline, and a drawing that needs no script. Pure."""
+"""The evidence of one alert as people read it: figures, documents, timeline, a drawing that needs no script. Pure."""
 
+import math
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from groundswell.records import Acknowledgement, AlertDocument, AlertView
 WIDTH, HEIGHT = 960, 220  # of the drawing, in its own units
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 MAX_LETTERS = 2_000
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def visible(text: str) -> str:
@@ -32,8 +34,8 @@ def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
         "effect": _times(data.effect),
         "effect_low": _times(data.effect_low),
         "effect_high": _times(data.effect_high),
-        "strength": f"{data.log10_e_value:.1f}",
-        "threshold": f"{data.log10_threshold:.1f}",
+        "strength": _power(data.log10_e_value),
+        "threshold": _power(data.log10_threshold),
         "broad": data.fires_without_largest_story,
         "bar": {
             "low": round(100 * data.expected.low / top, 2),
@@ -45,18 +47,20 @@ def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
         "documents_total": max(data.documents_total, len(data.documents)),
         "timeline": timeline(view, ack),
         "versions": {visible(name): visible(version)[:80] for name, version in data.versions.items()},
-        "rule": f"{data.rule.id} {data.rule.version}",
+        "rule": "" if "rule" in data.versions else f"{data.rule.id} {data.rule.version}",
     }
 
 
 def timeline(view: AlertView, ack: Acknowledgement | None) -> list[dict[str, Any]]:
-    """Onset, transitions and acknowledgement in the order they happened; transitions are read from whatever the record names them."""
+    """Onset, transitions, acknowledgement in order; a transition's time and state are found under several names."""
     data = view.event.data
     steps: list[dict[str, Any]] = []
     if (onset := at_ms(data.started_at)) is not None:
         steps.append({"at": onset, "what": "onset", "who": ""})
     for one in view.timeline:
-        at = next((found for name in ("at", "timestamp", "detected_at") if (found := at_ms(one.get(name))) is not None), None)
+        at = next(
+            (found for name in ("at", "timestamp", "detected_at") if (found := at_ms(one.get(name))) is not None), None
+        )
         what = str(one.get("state") or one.get("decision") or one.get("type") or "").removeprefix("alert.")
         if at is not None and what:
             steps.append({"at": at, "what": visible(what)[:40], "who": ""})
@@ -82,7 +86,7 @@ def step_s(begin_ms: int, end_ms: int) -> int:
 
 
 def figure(past: Series, view: AlertView) -> dict[str, Any] | None:
-    """Paths of the drawing: negatives as steps, the expected band, and where the onset lies; None when nothing is kept of that time."""
+    """Paths of the drawing: negatives as steps, the band, the onset; None when nothing is kept of that time."""
     known = [value for value in past.neg if value is not None]
     if not known or not any(known):
         return None
@@ -149,6 +153,16 @@ def _document(document: AlertDocument) -> dict[str, Any]:
         "negative": f"{document.negative:.2f}",
         "echoes": document.echoes,
     }
+
+
+def _power(log10: float) -> str:
+    """1.6 × 10¹⁰, as it is read."""
+    if not math.isfinite(log10):
+        return "∞" if log10 > 0 else "0"
+    exponent = math.floor(log10)
+    if -1 <= exponent <= 2:
+        return f"{10**log10:.1f}"
+    return f"{10 ** (log10 - exponent):.1f} × 10{str(exponent).translate(_RAISED)}"
 
 
 def _times(value: float) -> str:

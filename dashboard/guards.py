@@ -1,6 +1,6 @@
 """What every answer carries and every write must show, so that a hostile page or text can do nothing here. Pure ASGI.
 
-The policy allows no inline script, no foreign origin and no HTML made of strings; pages stay inside it, a test reads the reports.
+The policy allows no inline script, no foreign origin and no HTML made of strings. The browser tests read its reports.
 """
 
 from urllib.parse import urlsplit
@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboard.problems import problem
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types live-worker"
 )
 HEADERS = {
@@ -66,7 +66,9 @@ class OwnOrigin:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         foreign = origin is not None and (origin == "null" or urlsplit(origin).netloc != headers.get("host"))
         if foreign or site not in (None, "same-origin", "none"):
-            refusal = problem(403, "foreign_origin", "Another site may not write here.", "Write from this page, or from a program.")
+            refusal = problem(
+                403, "foreign_origin", "Another site may not write here.", "Write from this page, or from a program."
+            )
         elif headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
             refusal = problem(415, "not_json_type", "Writes are JSON.", "Send Content-Type: application/json.")
         else:

@@ -1,7 +1,7 @@
-"""What one subject's past looks like: minute buckets beside what was expected, and its documents. Read groundswell/keys.py first.
+"""What one subject's past looks like: minute buckets beside what was expected, and its documents.
 
-Arrays are columns, one place a step. null is "no data" and never zero: nothing was expected and nothing was counted in that
-hour, or it has not happened yet.
+Read groundswell/keys.py first. Arrays are columns, one place a step. null is "no data" and never zero: nothing was
+expected and nothing was counted in that hour, or it has not happened yet.
 """
 
 import math
@@ -26,7 +26,7 @@ _expectation = msgspec.json.Decoder(Expectation)
 
 
 class Series(Struct, kw_only=True):
-    """Columns of one subject from `t0` (epoch ms), one place every `step` seconds; `lo` and `hi` are the 5 and 95 % quantiles."""
+    """Columns of one subject from `t0` (epoch ms), a place every `step` seconds; `lo`, `hi`: 5 and 95 % quantiles."""
 
     subject: str
     t0: int
@@ -41,9 +41,20 @@ class Series(Struct, kw_only=True):
 
 
 async def series(
-    redis: "Redis[Any]", keys: Keys, scored: int, subject: str, *, begin_ms: int, end_ms: int, step_s: int, until_ms: int
+    redis: Redis,
+    keys: Keys,
+    scored: int,
+    subject: str,
+    *,
+    begin_ms: int,
+    end_ms: int,
+    step_s: int,
+    until_ms: int,
 ) -> Series:
-    """Counts and expectations of [begin, end), both cut to whole steps; what lies after `until_ms` and is not counted yet is null. Raises RedisAway."""
+    """Counts and expectations of [begin, end), cut to whole steps.
+
+    What lies after `until_ms` and is not counted yet is null. Raises RedisAway.
+    """
     step_ms = step_s * 1000
     begin = begin_ms // step_ms * step_ms
     points = max(0, math.ceil((end_ms - begin) / step_ms))
@@ -72,11 +83,18 @@ async def series(
     return answer
 
 
-async def documents(redis: "Redis[Any]", keys: Keys, scored: int, subject: str, before: str, limit: int) -> tuple[list[DocumentCard], str]:
-    """Newest first, at most `limit`, and the key of the next page ("" at the end). `before` is such a key or "". Raises RedisAway."""
+async def documents(
+    redis: Redis, keys: Keys, scored: int, subject: str, *, before: str, limit: int
+) -> tuple[list[DocumentCard], str]:
+    """Newest first, at most `limit`, and the key of the next page, "" at the end; `before` is one. Raises RedisAway."""
     try:
-        found = await redis.zrevrangebyscore(
-            keys.documents(scored, subject), f"({int(before)}" if before else "+inf", "-inf", start=0, num=limit + 1, withscores=True
+        found: Any = await redis.zrevrangebyscore(
+            keys.documents(scored, subject),
+            f"({int(before)}" if before else "+inf",
+            "-inf",
+            start=0,
+            num=limit + 1,
+            withscores=True,
         )
     except (RedisError, OSError, TimeoutError) as error:
         raise RedisAway(f"Redis does not answer: {type(error).__name__}.") from error
@@ -89,10 +107,11 @@ async def documents(redis: "Redis[Any]", keys: Keys, scored: int, subject: str, 
     return cards, str(int(found[limit - 1][1])) if len(found) > limit else ""
 
 
-async def alert(redis: "Redis[Any]", keys: Keys, episode: str) -> Any:
+async def alert(redis: Redis, keys: Keys, episode: str) -> Any:
     """The AlertView of an episode, however old, or None. Raises RedisAway."""
     try:
-        return decode_alert(await redis.get(keys.alert(episode)))
+        raw: Any = await redis.get(keys.alert(episode))
+        return decode_alert(raw)
     except (RedisError, OSError, TimeoutError) as error:
         raise RedisAway(f"Redis does not answer: {type(error).__name__}.") from error
 

@@ -23,9 +23,9 @@ from groundswell.errors import (
     FromTheFuture,
     MessageTooLarge,
     NestedTooDeep,
+    NoText,
     NothingRuns,
     NotJson,
-    NoText,
     NotUtf8,
     ProduceFailed,
     TextTooLong,
@@ -106,7 +106,12 @@ class Intake:
         documents = checked(body, self._clock.now_ms(), self._settings.future_s)
         first = documents[0].id
         placed = await self._send(topic, first.encode() if first else None, body)
-        return {"accepted": len(documents), "topic": placed.topic, "partition": placed.partition, "offset": placed.offset}
+        return {
+            "accepted": len(documents),
+            "topic": placed.topic,
+            "partition": placed.partition,
+            "offset": placed.offset,
+        }
 
     async def acknowledge(self, episode: str, by: str, note: str) -> Acknowledgement:
         """Say that somebody has seen an episode. Raises BrokerAway."""

@@ -1,7 +1,7 @@
-"""The live stream: one publisher looks at Redis once a second and writes frames into one ring; a browser is only a cursor on it.
+"""The live stream: one publisher looks at Redis each second, writes frames into one ring; a browser is a cursor on it.
 
-No client has a queue, so memory is bounded whatever clients do: one that falls off the ring is told `reset` and reads the
-JSON again. Cursors are `<boot>-<sequence>`, so that a number from before a restart is never taken for one of ours.
+No client has a queue, so memory is bounded whatever clients do: one that falls off the ring is told `reset` and
+reads the JSON again. Cursors are `<boot>-<sequence>`: a number from before a restart is never taken for one of ours.
 Read groundswell/shown.py for what is looked at, api.py for the snapshots that these frames are deltas to.
 """
 
@@ -39,7 +39,7 @@ class Frame(NamedTuple):
     wire: bytes
 
 
-class Full(Exception):  # noqa: N818 - an outcome for the caller, no fault
+class Full(Exception):
     """There are as many streams as are allowed."""
 
 
@@ -71,7 +71,7 @@ class Hub:
         return self._acked
 
     def state(self) -> dict[str, Any]:
-        """Whether the figures are of now: `ok`, `stale`, `empty` or `redis_away`, the minute they end at, and how far that lies back."""
+        """Whether the figures are of now: ok, stale, empty or redis_away; where they end, how far back that lies."""
         now, at = self._clock.now_ms(), self.shown.at
         if self.away:
             word = "redis_away"
@@ -96,7 +96,7 @@ class Hub:
             self.away = ""
         except (RedisAway, TimeoutError) as error:
             if not self.away:
-                log().warning("redis_away", error=str(error))
+                log().warning("redis_away", error=str(error) or "no answer within 5 s")
             self.away, look = "redis_away", Look()
         self.looked_at = self._clock.now_ms()
         self._publish(look)

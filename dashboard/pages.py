@@ -1,4 +1,4 @@
-"""The pages. Overview and subject are frames that static/*.js fills from the API; the alert page is whole without a script.
+"""The pages. Overview and subject are frames that static/*.js fills; the alert page is whole without a script.
 
 Texts come from words/, texts from the world go through autoescape only. Read templates/page.html for what all share.
 """
@@ -62,7 +62,9 @@ async def alert(request: Request) -> Response:
         here.redis, here.keys, here.topology.scored_partition(view.subject), view.subject,
         begin_ms=begin, end_ms=end, step_s=evidence.step_s(begin, end), until_ms=here.now_ms(),
     )  # fmt: skip
-    return _page(request, "alert.html", alert=rows.alert_row(view, ack), shown=shown, figure=evidence.figure(past, view))
+    return _page(
+        request, "alert.html", alert=rows.alert_row(view, ack), shown=shown, figure=evidence.figure(past, view)
+    )
 
 
 async def missing(request: Request, error: Exception) -> Response:

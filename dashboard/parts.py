@@ -1,7 +1,7 @@
 """What every request may use, made once in app.py: nothing here holds state but the hub."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from redis.asyncio import Redis
 from starlette.requests import Request
@@ -23,7 +23,7 @@ class Parts:
     topology: Topology
     clock: Clock
     keys: Keys
-    redis: "Redis[Any]"
+    redis: Redis
     hub: Hub
     intake: Intake
     words: Words

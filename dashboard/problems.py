@@ -31,4 +31,6 @@ async def from_error(_request: Request, error: Exception) -> Response:
 
 async def not_found(request: Request, _error: Exception) -> Response:
     """For everything under /api/."""
-    return problem(404, "not_found", f"There is nothing at {request.url.path}.", "GET /api/v1/overview lists the subjects.")
+    return problem(
+        404, "not_found", f"There is nothing at {request.url.path}.", "GET /api/v1/overview lists the subjects."
+    )

@@ -1,4 +1,4 @@
-"""What the pages say, in Chinese and English as equals: words/{en,zh}.json hold every text, this picks the language and the form.
+"""What the pages say, in Chinese and English as equals: words/{en,zh}.json hold every text, this picks one.
 
 A key that is missing is an error in both, never a silent fall-back. decisions.py values are keys too ("state.firing").
 """

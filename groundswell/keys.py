@@ -103,7 +103,7 @@ class Keys:
     def signature(self, story: str) -> str:
         return f"{self.namespace}:sig:{story}"
 
-    def books(self, stage: str, topic: str, partition: int) -> str:
+    def books(self, stage: str, topic: str, partition: int | str) -> str:
         return f"{self.namespace}:books:{stage}:{topic}:{partition}"
 
     def beat(self, stage: str, instance: str = "*") -> str:

@@ -31,7 +31,7 @@ _ENGLISH_WORDS = (
     "get got going gonna one two year years month week day shares stock market company price buy sell"
 )
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
-# Words that English text hardly holds; shared spellings ("die", "on", "per", "no") are left out of every list.
+# Words that English text hardly holds in number; spellings both use often ("die", "on", "no") are in no list.
 _OTHERS = {
     "fr": (
         "le la les des du une dans est sont pour par sur avec qui que pas plus cette ses aux mais ont été "

@@ -31,6 +31,7 @@ class InboundDocument(Struct, kw_only=True, omit_defaults=True):
     engagement: dict[str, float] | None = None
     parent_id: str | None = None
     retracted: bool = False
+    feed: Literal["news", "comments"] | None = None  # else the topic's: a mixed history keeps one order in one topic
 
 
 class Mention(Struct, frozen=True, array_like=True):

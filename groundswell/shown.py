@@ -1,4 +1,4 @@
-"""Reads what aggregate shows in Redis, once for all who look: the page's hub and `groundswell watch`. Read records.py (LiveRow) first.
+"""Reads what aggregate shows in Redis, for the page's hub and for `groundswell watch`. Read records.py (LiveRow) first.
 
 One pipelined read a look; a second one only when an alert has changed since.
 """
@@ -38,7 +38,7 @@ class Look:
 class Shown:
     """All subjects and the newest alerts as last read. `rows` by subject, `alerts` by episode."""
 
-    def __init__(self, redis: "Redis[Any]", keys: Keys, partitions: int) -> None:
+    def __init__(self, redis: Redis, keys: Keys, partitions: int) -> None:
         self.rows: dict[str, LiveRow] = {}
         self.alerts: dict[str, AlertView] = {}
         self._redis = redis
@@ -89,7 +89,7 @@ class Shown:
         if scores == self._scores:
             return
         changed = [episode for episode, score in scores.items() if self._scores.get(episode) != score]
-        raw = await self._redis.mget([self._keys.alert(episode) for episode in changed]) if changed else []
+        raw: list[Any] = await self._redis.mget([self._keys.alert(episode) for episode in changed]) if changed else []
         for episode, one in zip(changed, raw, strict=True):
             view = decode_alert(one)
             if view is not None:

@@ -100,6 +100,9 @@ def read_config(path: Path) -> Config:
         raise BrokenModel(f"{path} names unknown topics: {', '.join(sorted(unknown))}.")
     if len(config.topic_thresholds) != len(config.topics):
         raise BrokenModel(f"{path} has {len(config.topics)} topics and {len(config.topic_thresholds)} thresholds.")
+    sizes = (config.layers, config.heads, config.hidden, config.inner, config.vocabulary)
+    if min(sizes) < 1 or config.hidden % config.heads or not 0 <= max(config.bos_id, config.eos_id) < config.vocabulary:
+        raise BrokenModel(f"{path}: its sizes do not fit together.")
     if "other" not in config.languages:
         raise BrokenModel(f"{path} has no entry for the language `other`.")
     for name, language in config.languages.items():

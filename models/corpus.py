@@ -13,14 +13,21 @@ from models import rows, sources
 from models.labels import SENTIMENTS
 from models.sources import Example
 
+NEUTRAL = SENTIMENTS.index("neutral")
+STOPS = {"own-en": ".", "own-zh": "。"}
+JOINTS = {"own-en": (" ", " ", "\n"), "own-zh": ("", "", "\n")}
+# Most topics are labelled in the own rows only, which are few beside the public sets.
+OWN_TOPIC_WEIGHT = 3.0
+
 
 @dataclass(frozen=True)
 class Sample:
     """How much of each large set one epoch takes, and how often each own skeleton is filled."""
 
     topic_texts: int = 7_000
-    nwgi_texts: int = 2_000
-    fillings: int = 2
+    nwgi_texts: int = 1_500
+    fillings: int = 5
+    joined: float = 0.3  # the share of own rows that become one sentence among neutral ones
 
 
 @dataclass
@@ -85,8 +92,9 @@ class Corpus:
         chosen += rng.sample(self.topic, min(sample.topic_texts, len(self.topic)))
         chosen += rng.sample(self.nwgi, min(sample.nwgi_texts, len(self.nwgi)))
         for language, skeletons in self.own.items():
-            for row in skeletons:
-                chosen += [self.filled(row, language, "train", rng) for _ in range(sample.fillings)]
+            filled = [self.filled(row, language, "train", rng) for row in skeletons for _ in range(sample.fillings)]
+            calm = [example for example in filled if example.sentiment == NEUTRAL]
+            chosen += [among(example, calm, rng) if rng.random() < sample.joined else example for example in filled]
         rng.shuffle(chosen)
         return chosen
 
@@ -101,4 +109,22 @@ class Corpus:
 
     def filled(self, row: rows.Row, language: str, part: rows.Part, rng: random.Random) -> Example:
         text = normalise(rows.fill(row.skeleton, self.slots[language], part, rng))
-        return Example(text, f"own-{language}", SENTIMENTS.index(row.label), topics=sources.own_topics(row.topics))
+        return Example(
+            text,
+            f"own-{language}",
+            SENTIMENTS.index(row.label),
+            topics=sources.own_topics(row.topics),
+            topic_weight=OWN_TOPIC_WEIGHT,
+        )
+
+
+def among(example: Example, calm: list[Example], rng: random.Random) -> Example:
+    """The sentence in the company of one or two neutral ones: the text keeps its verdict and gains their topics.
+
+    Articles are like this, and the deciding sentence can only be found by a model that has seen it.
+    """
+    parts = [example, *rng.sample(calm, rng.choice((1, 1, 2)))]
+    rng.shuffle(parts)
+    texts = [part.text if part.text[-1] in ".!?。！？…" else part.text + STOPS[example.source] for part in parts]
+    topics = tuple(max(known) for known in zip(*(part.topics for part in parts), strict=True))
+    return replace(example, text=rng.choice(JOINTS[example.source]).join(texts), topics=topics)

@@ -2,7 +2,7 @@
 
 A batch is one matrix of token rows with no padding between texts. Linear layers see all rows at once; attention runs
 once per distinct length, on views of the same rows, which is exact and needs no mask. Training and serving share
-`forward`. Numbers and the reasons for this layout: docs/architecture.md, "The model process".
+`forward`.
 """
 
 from collections.abc import Iterator, Sequence

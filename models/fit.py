@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models import catalog
@@ -20,33 +21,29 @@ from models.sources import UNKNOWN, Example
 
 # A model that is right this often, when it is sure, is worth waking somebody for.
 WANTED_ACCURACY = 0.90
-TEMPERATURES = np.geomspace(0.5, 3.0, 40)
-THRESHOLDS = np.arange(0.2, 0.81, 0.05)
+STIFFNESS = 0.02
+THRESHOLDS = np.arange(0.1, 0.81, 0.05)
 # Fewer positives than this cannot place a threshold.
 ENOUGH = 8
 
 Ints = NDArray[np.int64]
 
 
-def fit(folder: Path, dev: dict[str, list[Example]], biases: dict[str, list[float]]) -> Path:
+def fit(folder: Path, dev: dict[str, list[Example]], log_priors: dict[str, list[float]]) -> Path:
     """Write the fitted numbers into the folder's config and return the folder.
 
-    `dev` holds held-out examples by set, `biases` the learned sentiment bias of each training source.
+    `dev` holds held-out examples by set; `log_priors` are the habits of the training sources (`train.habits`). English
+    is fitted on tweets and own rows alike, each set with the same say; Chinese on its own rows.
     """
     tagger = Tagger.load(folder)
     scores = {name: logits_of(tagger, examples) for name, examples in dev.items()}
     wanted = {name: np.array([example.sentiment for example in examples]) for name, examples in dev.items()}
-    english = english_bias(scores, wanted, biases)
-    chinese = np.array(biases["own-zh"])
-    languages = {
-        "en": language(
-            np.concatenate([scores["tfns"][0], scores["own-en"][0]]),
-            np.concatenate([wanted["tfns"], wanted["own-en"]]),
-            english,
-        ),
-        "zh": language(scores["own-zh"][0], wanted["own-zh"], chinese),
-        "other": Language(list(map(float, (english + chinese) / 2)), 1.5, 0.6),
-    }
+
+    def fitted(*sets: str) -> Language:
+        start = np.mean([log_priors[name] for name in sets], axis=0)
+        return language([(scores[name][0], wanted[name]) for name in sets], start)
+
+    languages = {"en": fitted("tfns", "own-en"), "zh": fitted("own-zh"), "other": fitted("tfns", "own-en", "own-zh")}
     config = msgspec.structs.replace(
         tagger.config, languages=languages, topic_thresholds=thresholds(tagger.config, scores, dev)
     )
@@ -65,39 +62,35 @@ def logits_of(tagger: Tagger, examples: Sequence[Example]) -> tuple[Floats, Floa
     return sentiment, topics
 
 
-def english_bias(
-    scores: dict[str, tuple[Floats, Floats]], wanted: dict[str, Ints], biases: dict[str, list[float]]
-) -> Floats:
-    """Where English neutral begins: between the habit of tweets and that of our own rows, best for both together."""
-    tweets, own = np.array(biases["tfns"], np.float32), np.array(biases["own-en"], np.float32)
+def language(sets: Sequence[tuple[Floats, Ints]], start: Floats) -> Language:
+    """Bias and temperature of least log loss, each set with the same say, and the lowest floor above which
+    WANTED_ACCURACY holds. The bias is held near `start`, since held-out rows are few."""
+    logits = torch.tensor(np.concatenate([scores for scores, _ in sets]), dtype=torch.float64)
+    wanted = torch.tensor(np.concatenate([labels for _, labels in sets]))
+    say = torch.tensor(np.concatenate([np.full(len(labels), 1 / len(labels)) for _, labels in sets])) / len(sets)
+    start_bias = torch.tensor(start, dtype=torch.float64)
+    shift = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([shift, log_temperature], max_iter=200, line_search_fn="strong_wolfe")
 
-    def worth(share: float) -> float:
-        bias = (1 - share) * tweets + share * own
-        return sum(float(((scores[name][0] + bias).argmax(1) == wanted[name]).mean()) for name in ("tfns", "own-en"))
+    def loss() -> float:
+        optimizer.zero_grad()
+        scaled = (logits + start_bias + shift) / log_temperature.exp()
+        each = torch.nn.functional.cross_entropy(scaled, wanted, reduction="none")
+        value = (each * say).sum() + STIFFNESS * (shift**2).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
 
-    share = max(np.linspace(0, 1, 11), key=worth)
-    bias: Floats = (1 - share) * tweets + share * own
-    return bias
-
-
-def language(logits: Floats, wanted: Ints, bias: Floats) -> Language:
-    """The temperature of least log loss, and the lowest floor above which WANTED_ACCURACY holds."""
-    shifted = (logits + bias).astype(np.float64)
-
-    def loss(temperature: float) -> float:
-        scaled = shifted / temperature
-        best = scaled.max(1)
-        return float(
-            (np.log(np.exp(scaled - best[:, None]).sum(1)) + best - scaled[np.arange(len(wanted)), wanted]).mean()
-        )
-
-    temperature = float(min(TEMPERATURES, key=loss))
-    p = np.exp(shifted / temperature - (shifted / temperature).max(1, keepdims=True))
-    sure = (p / p.sum(1, keepdims=True)).max(1)
-    right = shifted.argmax(1) == wanted
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    bias, temperature = (start_bias + shift).detach(), float(log_temperature.exp())
+    p = ((logits + bias) / temperature).softmax(1).numpy()
+    right, sure = p.argmax(1) == wanted.numpy(), p.max(1)
     floors = np.arange(0.40, 0.91, 0.01)
     good = [floor for floor in floors if (kept := sure >= floor).sum() >= 20 and right[kept].mean() >= WANTED_ACCURACY]
-    return Language([round(float(x), 4) for x in bias], round(temperature, 4), round(float(min(good, default=0.9)), 2))
+    bias -= bias.mean()
+    return Language(
+        [round(x, 4) for x in bias.tolist()], round(temperature, 4), round(float(min(good, default=0.9)), 2)
+    )
 
 
 def thresholds(config: Config, scores: dict[str, tuple[Floats, Floats]], dev: dict[str, list[Example]]) -> list[float]:

@@ -123,7 +123,7 @@ def chosen(config: Config, logits: Floats) -> list[tuple[str, float]]:
     p = 1 / (1 + np.exp(-logits.astype(np.float64)))
     ranked = sorted(zip(p, config.topics, config.topic_thresholds, strict=True), reverse=True)
     found = [(topic, round(float(x), 3)) for x, topic, threshold in ranked if x >= threshold]
-    return found[:MAX_TOPICS] or [(OTHER_TOPIC, round(1 - float(p.max()), 3))]
+    return found[:MAX_TOPICS] or [(OTHER_TOPIC, round(1 - max(p.tolist(), default=0.0), 3))]
 
 
 def deciding(text: str, spans: Sequence[Spot], pulls: Floats, verdict: int) -> Spot | None:

@@ -18,7 +18,7 @@ from groundswell.errors import Misconfigured
 from groundswell.text import normalise
 from models.labels import OTHER_TOPIC, SENTIMENTS, TOPICS
 
-# One bias on the sentiment logits is learned for each, since "neutral" is a different habit in each.
+# Those that label sentiment. How common "neutral" is differs between them, see `train.habits`.
 SOURCES: tuple[str, ...] = ("tfns", "sentfin", "nwgi", "own-en", "own-zh")
 
 UNKNOWN = -1
@@ -41,6 +41,7 @@ class Example:
     sentiment: int = UNKNOWN
     weight: float = 1.0
     topics: tuple[int, ...] = (UNKNOWN,) * len(TOPICS)
+    topic_weight: float = 1.0
 
 
 def table(data: Path, name: str) -> list[dict[str, str]]:

@@ -152,11 +152,15 @@ class ModelProcess:
         assert child.process.stdin is not None
         self._last_id += 1
         request = Request(self._last_id, list(texts))
+        try:
+            message = frame(request)
+        except UnicodeEncodeError as error:  # a lone surrogate that no normaliser saw
+            raise ChildLost("a text cannot be encoded") from error
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         child.waiting[request.id] = answer
         try:
             async with asyncio.timeout(self._deadline_s):
-                child.process.stdin.write(frame(request))
+                child.process.stdin.write(message)
                 await child.process.stdin.drain()
                 reply = await answer
         except TimeoutError as error:
@@ -197,7 +201,7 @@ class ModelProcess:
             if isinstance(hello, Failure):
                 child.kill()
                 await self._close()
-                raise BrokenModel("\n".join([hello.message, *child.errors]))
+                raise BrokenModel("\n".join([hello.message, *(child.errors if hello.kind == "start" else [])]))
             child.listeners.append(asyncio.create_task(listen(child)))
             self._version = hello.model_version
             log.info("model ready", version=self._version, pid=process.pid, threads=self._threads)
@@ -270,6 +274,7 @@ def environment(threads: int) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
+        "MALLOC_ARENA_MAX": "2",
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }

@@ -122,8 +122,8 @@ async def _find_stories(redis: "Redis[Any]", keys: Keys, fresh: Sequence[tuple[s
 
 
 def _bands(document: Document, signature: stories.Signature | None) -> list[str]:
-    if signature is None:  # too short to compare: exact copies only
-        return ["=" + stories.fingerprint(document.words).hex()]
+    if signature is None:  # too short to compare: a hundred people may say 跌停了, only one's own repeat is an echo
+        return [f"={stories.fingerprint(document.words).hex()}{document.author or document.source}"]
     return [band.hex() for band in stories.bands(signature)]
 
 

@@ -5,7 +5,9 @@ Names and counts come from topology.py. confluent-kafka's admin client is used: 
 
 import asyncio
 import secrets
+from typing import Any
 
+import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -14,8 +16,6 @@ from groundswell.errors import BrokerAway, TopicsMissing
 from groundswell.records import Incarnation
 from groundswell.settings import Settings
 from stream.topology import CONTROL, TOPICS, Topology
-
-import msgspec
 
 ANSWER_S = 20.0
 
@@ -65,17 +65,17 @@ async def mark_incarnation(settings: Settings, topology: Topology) -> str:
     producer = await open_producer(settings)
     try:
         record = Incarnation(id=secrets.token_hex(8), made_at=0)
-        sent = await producer.send(topology.name(CONTROL), msgspec.json.encode(record), key=b"incarnation")
+        sent = await producer.send(topology.name(CONTROL), msgspec.json.encode(record), key=record.id.encode())
         await acknowledged([sent])
         return record.id
     finally:
         await close_producer(producer)
 
 
-def _incarnation_in(records: list[object]) -> str:
+def _incarnation_in(records: list[Any]) -> str:
     for record in reversed(records):
-        if record.key == b"incarnation" and record.value:  # type: ignore[attr-defined]
-            return msgspec.json.decode(record.value, type=Incarnation).id  # type: ignore[attr-defined]
+        if record.value and b'"incarnation"' in record.value:
+            return msgspec.json.decode(record.value, type=Incarnation).id
     return ""
 
 

@@ -336,7 +336,7 @@ class Detector:
         steps = int((start_ms - onset_ms) // policy.step_ms) + 1
         look = self._look(window, subject, start_ms, steps=min(max(steps, 1), 1440))
         expected = float(look.mu.sum() * ratio)
-        low, high = (int(edge) for edge in surge_reading.band(expected, phi15))
+        low, high = (int(edge[0]) for edge in surge_reading.band([expected], [phi15]))
         effect, effect_low, effect_high = surge_reading.effect(look.y, look.mu * ratio, phi15, step_s=policy.settings.step_s)
         minutes = window.minutes.get(subject, {})
         since = [counters for minute_ms, counters in minutes.items() if minute_ms >= onset_ms]

@@ -124,7 +124,7 @@ def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rule
         url=url,
         source=source,
         author=_hashed(inbound.author, source, rules.pepper),
-        feed=feed,
+        feed=inbound.feed or feed,
         lang=language(words),
         published_at=published_at,
         ingested_at=published_at if rules.event_time else now_ms,

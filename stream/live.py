@@ -65,7 +65,7 @@ def _row(
     negatives = sum(counters[0] for counters in recent)
     mentions = sum(sum(counters[:4]) for counters in recent)
     mean, phi15, _ = expected.get(subject, (0.0, 0.3, 0.3))
-    low, high = surge_reading.band(mean * 15, phi15)
+    low, high = (int(edge[0]) for edge in surge_reading.band([mean * 15], [phi15]))
     spark = [0] * SPARK_FIVES
     spark_start_ms = end_ms - SPARK_FIVES * 5 * MINUTE_MS
     for at_ms, counters in minutes.items():
@@ -75,7 +75,7 @@ def _row(
     about = directory[subject]
     return LiveRow(
         subject=subject, kind=about.kind, names=about.names, state=detector.standing(subject).value, at=end_ms,
-        negatives_15=negatives, expected_15=round(mean * 15, 2), low_15=int(low), high_15=int(high), mentions_15=mentions,
+        negatives_15=negatives, expected_15=round(mean * 15, 2), low_15=low, high_15=high, mentions_15=mentions,
         reach_15=mentions + sum(counters[4] for counters in recent), share=round(negatives / mentions, 3) if mentions else 0.0,
         evidence=round(detector.evidence(subject), 2), spark=spark,
         minutes=[[at_ms, *minutes[at_ms][:3]] for at_ms in sorted(minutes) if at_ms >= end_ms - RECENT_MINUTES * MINUTE_MS],

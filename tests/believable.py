@@ -1,7 +1,7 @@
 """Fills a Redis with what aggregate and the relay would have left there: invented companies, a quiet day, one surge.
 
-The formats are those of groundswell/records.py and groundswell/keys.py. `fill` writes all; the other functions make single
-records for a test to change. Every company and every text is invented.
+The formats are those of groundswell/records.py and groundswell/keys.py. `fill` writes all; the other functions make
+single records for a test to change. Every company and every text is invented.
 """
 
 import math
@@ -50,7 +50,9 @@ COMPANIES = (
     Company("XTST:QILN", "Quillon Pharma", "奎隆制药", 0.5, "recovering", -1.2),
     Company("XTST:VNTP", "Vantorp Steel", "万托普钢铁", 0.6, "pending", 0.3),
     Company("XTST:ZPHR", "Zephira Cloud", "泽菲拉云", 1.1),
-    Company("XTST:BTIR", "Brightmoor & Thistledown International Retail Holdings", "布莱特摩尔与西斯尔当国际零售控股", 0.8),
+    Company(
+        "XTST:BTIR", "Brightmoor & Thistledown International Retail Holdings", "布莱特摩尔与西斯尔当国际零售控股", 0.8
+    ),
     Company("XTST:KSTG", "Kestering Grid", "凯斯特林电网", 0.4),
     Company("XTST:OSTR", "Ostrava-Lind Chips", "奥斯特林芯片", 0.9),
     Company("XTST:NRVB", "Norvaille Bank", "诺瓦伊银行", 0.7),
@@ -60,11 +62,36 @@ COMPANIES = (
     Company("XTST:LMNW", "Lumenwick Media", "卢门威克传媒", 0.1, "learning", -9.0),
 )
 NEWS = (
-    ("en", "wirepress.example", "Halvorn Motors recalls 212,000 vans over brake fires", "The company said braking resistors can overheat and catch fire while parked."),
-    ("zh", "caixun.example", "霍尔文汽车因制动起火召回二十一万辆货车", "公司承认制动电阻在停车状态下可能过热起火，已有三起受伤报告。"),
-    ("en", "marketdesk.example", "Regulator opens probe into Halvorn brake supplier", "Investigators will examine whether the defect was known a year ago and kept from customers."),
-    ("zh", "guancha.example", "霍尔文汽车盘中跌逾百分之八，供应商同步下挫", "分析人士认为召回费用可能吞掉全年利润的三分之一。"),
-    ("en", "forum.example", "", "Mine was parked for two hours when smoke came out of the rear wheel. Dealer says wait six weeks."),
+    (
+        "en",
+        "wirepress.example",
+        "Halvorn Motors recalls 212,000 vans over brake fires",
+        "The company said braking resistors can overheat and catch fire while parked.",
+    ),
+    (
+        "zh",
+        "caixun.example",
+        "霍尔文汽车因制动起火召回二十一万辆货车",
+        "公司承认制动电阻在停车状态下可能过热起火，已有三起受伤报告。",
+    ),
+    (
+        "en",
+        "marketdesk.example",
+        "Regulator opens probe into Halvorn brake supplier",
+        "Investigators will examine whether the defect was known a year ago and kept from customers.",
+    ),
+    (
+        "zh",
+        "guancha.example",
+        "霍尔文汽车盘中跌逾百分之八，供应商同步下挫",
+        "分析人士认为召回费用可能吞掉全年利润的三分之一。",
+    ),
+    (
+        "en",
+        "forum.example",
+        "",
+        "Mine was parked for two hours when smoke came out of the rear wheel. Dealer says wait six weeks.",
+    ),
     ("zh", "luntan.example", "", "刚提车三个月就让停驶，客服电话打了一下午没人接，太失望了。"),
 )
 
@@ -107,7 +134,13 @@ def buckets(company: Company, begin_ms: int, now_ms: int, onset_ms: int, seed: i
     for minute in range(begin_ms // MINUTE_MS * MINUTE_MS, now_ms // MINUTE_MS * MINUTE_MS, MINUTE_MS):
         mean = mean_at(company, minute, onset_ms)
         negative = poisson(chance, mean)
-        found[minute] = Bucket(negative, poisson(chance, 1.4 * company.level), poisson(chance, 0.8 * company.level), 0, poisson(chance, 2.2 * mean))
+        found[minute] = Bucket(
+            negative,
+            poisson(chance, 1.4 * company.level),
+            poisson(chance, 0.8 * company.level),
+            0,
+            poisson(chance, 2.2 * mean),
+        )
     return found
 
 
@@ -121,7 +154,10 @@ def live_row(company: Company, counted: dict[int, Bucket], now_ms: int, **change
     usual = company.level * season(at) * 15
     spread = 1.645 * math.sqrt(usual * (1 + 0.12 * usual))
     negatives, mentions = sum(one.negative for one in quarter), sum(one.mentions for one in quarter)
-    spark = [sum(counted.get(at - 300_000 * back + MINUTE_MS * place, Bucket()).negative for place in range(5)) for back in range(36, 0, -1)]
+    spark = [
+        sum(counted.get(at - 300_000 * back + MINUTE_MS * place, Bucket()).negative for place in range(5))
+        for back in range(36, 0, -1)
+    ]
     row = LiveRow(
         subject=company.subject,
         kind="topic" if company.subject.startswith("topic:") else "company",
@@ -137,7 +173,11 @@ def live_row(company: Company, counted: dict[int, Bucket], now_ms: int, **change
         share=negatives / mentions if mentions else 0.0,
         evidence=company.evidence,
         spark=spark,
-        minutes=[[minute, one.negative, one.neutral, one.positive] for minute in range(at - 3 * MINUTE_MS, at, MINUTE_MS) if (one := counted.get(minute))],
+        minutes=[
+            [minute, one.negative, one.neutral, one.positive]
+            for minute in range(at - 3 * MINUTE_MS, at, MINUTE_MS)
+            if (one := counted.get(minute))
+        ],
         episode="ep_9a41" if company is SURGE else "",
     )
     return msgspec.structs.replace(row, **changes)
@@ -151,43 +191,97 @@ def cards(now_ms: int) -> list[DocumentCard]:
         label = "negative" if place % 6 != 4 else "neutral"
         found.append(
             DocumentCard(
-                id=f"d{place:03}", story=f"s{place // 3}", published_at=now_ms - 70_000 - place * 140_000, source=source, label=label,
-                negative=0.97 - 0.02 * place, lang=lang, feed="news" if title else "comments", title=title, excerpt=excerpt,
-                url=f"https://{source}/{place}" if title else "", unsure=place == 10, echo=echo,
+                id=f"d{place:03}",
+                story=f"s{place // 3}",
+                published_at=now_ms - 70_000 - place * 140_000,
+                source=source,
+                label=label,
+                negative=0.97 - 0.02 * place,
+                lang=lang,
+                feed="news" if title else "comments",
+                title=title,
+                excerpt=excerpt,
+                url=f"https://{source}/{place}" if title else "",
+                unsure=place == 10,
+                echo=echo,
             )
-        )  # fmt: skip
+        )
     return found
 
 
-def alert(now_ms: int, *, episode: str = "ep_9a41", company: Company = SURGE, state: str = "firing", minutes_ago: int = 27, **changes: Any) -> AlertView:
+def alert(
+    now_ms: int,
+    *,
+    episode: str = "ep_9a41",
+    company: Company = SURGE,
+    state: str = "firing",
+    minutes_ago: int = 27,
+    negatives: int = 49,
+    **changes: Any,
+) -> AlertView:
     onset = now_ms // MINUTE_MS * MINUTE_MS - minutes_ago * MINUTE_MS
     detected = onset + 4 * MINUTE_MS
     over = onset + 74 * MINUTE_MS if state == "resolved" else None
     documents = [
         AlertDocument(
-            id=f"d{place:03}", title=title, excerpt=excerpt, source=source, lang=lang, published_at=rfc3339(onset + (2 + 3 * place) * MINUTE_MS),
-            url=f"https://{source}/{place}" if title else None, negative=round(0.98 - 0.03 * place, 2), story=f"s{place}", echoes=(18, 6, 1, 0, 0, 0)[place],
+            id=f"d{place:03}",
+            title=title,
+            excerpt=excerpt,
+            source=source,
+            lang=lang,
+            published_at=rfc3339(onset + (2 + 3 * place) * MINUTE_MS),
+            url=f"https://{source}/{place}" if title else None,
+            negative=round(0.98 - 0.03 * place, 2),
+            story=f"s{place}",
+            echoes=(18, 6, 1, 0, 0, 0)[place],
         )
         for place, (lang, source, title, excerpt) in enumerate(NEWS)
-    ]  # fmt: skip
+    ]
     data = AlertData(
-        episode_id=episode, sequence=2, state=state, previous_state="inactive", test=False, severity="critical" if company is SURGE else "warning",
+        episode_id=episode,
+        sequence=2,
+        state=state,
+        previous_state="inactive",
+        test=False,
+        severity="critical" if company is SURGE else "warning",
         rule=AlertRule(id="surge", version=1),
         subject=AlertSubject(id=company.subject, kind="company", names={"en": company.en, "zh": company.zh}),
-        kind="count", started_at=rfc3339(onset), detected_at=rfc3339(detected), resolved_at=rfc3339(over) if over else None, window_s=900,
-        observed=Observed(mentions=63, negatives=49, negative_share=0.778, reach=187),
-        expected=Expected(negatives=5.4, low=2, high=11), effect=9.1, effect_low=6.4, effect_high=12.7,
-        log10_e_value=10.2, log10_threshold=6.5, fires_without_largest_story=True, documents=documents, documents_total=49, truncated=True,
+        kind="count",
+        started_at=rfc3339(onset),
+        detected_at=rfc3339(detected),
+        resolved_at=rfc3339(over) if over else None,
+        window_s=900,
+        observed=Observed(
+            mentions=negatives + 14,
+            negatives=negatives,
+            negative_share=round(negatives / (negatives + 14), 3),
+            reach=3 * negatives,
+        ),
+        expected=Expected(negatives=5.4, low=2, high=11),
+        effect=negatives / 5.4,
+        effect_low=negatives / 7.4,
+        effect_high=negatives / 4.1,
+        log10_e_value=10.2,
+        log10_threshold=6.5,
+        fires_without_largest_story=True,
+        documents=documents,
+        documents_total=negatives,
+        truncated=True,
         versions={"model": "bundled 1", "rule": "surge 1", "normaliser": "1"},
         summary={
-            "en": f"{company.en}: 49 negative mentions in 15 minutes, where 2 to 11 are normal at this hour.",
-            "zh": f"{company.zh}：15 分钟内出现 49 条负面提及，这一时段通常为 2 至 11 条。",
+            "en": f"{company.en}: {negatives} negative mentions in 15 minutes, where 2 to 11 are normal at this hour.",
+            "zh": f"{company.zh}：15 分钟内出现 {negatives} 条负面提及，这一时段通常为 2 至 11 条。",
         },
         links={"page": f"/alerts/{episode}"},
-    )  # fmt: skip
+    )
     stamp = over or detected
-    event = AlertEvent(id=f"msg_{episode}", type="alert.resolved" if over else "alert.firing", timestamp=rfc3339(stamp), data=data)
-    timeline = [{"state": "pending", "at": rfc3339(onset + 2 * MINUTE_MS)}, {"state": "firing", "at": rfc3339(detected)}]
+    event = AlertEvent(
+        id=f"msg_{episode}", type="alert.resolved" if over else "alert.firing", timestamp=rfc3339(stamp), data=data
+    )
+    timeline = [
+        {"state": "pending", "at": rfc3339(onset + 2 * MINUTE_MS)},
+        {"state": "firing", "at": rfc3339(detected)},
+    ]
     if over:
         timeline.append({"state": "resolved", "at": rfc3339(over)})
     view = AlertView(episode=episode, subject=company.subject, state=state, event=event, timeline=timeline, evidence={})
@@ -220,27 +314,43 @@ def market(rows: list[LiveRow]) -> LiveRow:
     negatives, mentions = sum(row.negatives_15 for row in companies), sum(row.mentions_15 for row in companies)
     usual = sum(row.expected_15 for row in companies)
     return LiveRow(
-        subject="market", kind="market", names={"en": "Market", "zh": "市场"}, state="inactive", at=rows[0].at, negatives_15=negatives, expected_15=usual,
-        low_15=round(usual * 0.75), high_15=round(usual * 1.25), mentions_15=mentions, reach_15=sum(row.reach_15 for row in companies),
-        share=negatives / mentions, evidence=-5.0, spark=[sum(column) for column in zip(*(row.spark for row in companies), strict=True)], minutes=[],
-    )  # fmt: skip
+        subject="market",
+        kind="market",
+        names={"en": "Market", "zh": "市场"},
+        state="inactive",
+        at=rows[0].at,
+        negatives_15=negatives,
+        expected_15=usual,
+        low_15=round(usual * 0.75),
+        high_15=round(usual * 1.25),
+        mentions_15=mentions,
+        reach_15=sum(row.reach_15 for row in companies),
+        share=negatives / mentions,
+        evidence=-5.0,
+        spark=[sum(column) for column in zip(*(row.spark for row in companies), strict=True)],
+        minutes=[],
+    )
 
 
-def fill(redis: Any, keys: Keys, topology: Topology, now_ms: int) -> list[LiveRow]:
-    """All of it into a synchronous Redis client; the surge's subject gets a week, the others a day. Returns the live rows."""
+def fill(redis: Any, keys: Keys, topology: Topology, now_ms: int, hours: int = 170) -> list[LiveRow]:
+    """All of it, by a synchronous client; the surge's subject gets `hours`, others a day at most. Returns the live rows."""
     onset = now_ms - 27 * MINUTE_MS
     pipeline = redis.pipeline(transaction=False)
     rows = []
     for company in COMPANIES:
         home = topology.scored_partition(company.subject)
-        hours = 24 * 7 + 2 if company is SURGE else 3 if company.state == "learning" else QUIET_HOURS
-        counted = buckets(company, now_ms - hours * HOUR_MS, now_ms, onset)
-        for minute, bucket in counted.items():
-            key = keys.buckets(home, company.subject, minute // HOUR_MS)
-            pipeline.hset(key, bytes([minute % HOUR_MS // MINUTE_MS]), pack_bucket(bucket))
+        kept = hours if company is SURGE else 3 if company.state == "learning" else min(hours, QUIET_HOURS)
+        counted = buckets(company, now_ms - kept * HOUR_MS, now_ms, onset)
+        for hour in {minute // HOUR_MS for minute in counted}:
+            minutes = [minute for minute in range(hour * HOUR_MS, (hour + 1) * HOUR_MS, MINUTE_MS) if minute in counted]
+            packed = {bytes([minute % HOUR_MS // MINUTE_MS]): pack_bucket(counted[minute]) for minute in minutes}
+            pipeline.hset(keys.buckets(home, company.subject, hour), mapping=packed)
         if company.state != "learning":
-            quarters = range((now_ms - hours * HOUR_MS) // QUARTER_MS, now_ms // QUARTER_MS + 24)
-            pipeline.hset(keys.expectations(home, company.subject), mapping={str(one): msgspec.json.encode(expectation(company, one * QUARTER_MS)) for one in quarters})
+            quarters = range((now_ms - kept * HOUR_MS) // QUARTER_MS, now_ms // QUARTER_MS + 24)
+            pipeline.hset(
+                keys.expectations(home, company.subject),
+                mapping={str(one): msgspec.json.encode(expectation(company, one * QUARTER_MS)) for one in quarters},
+            )
         rows.append(live_row(company, counted, now_ms))
         if company is SURGE:
             for card in cards(now_ms):
@@ -248,7 +358,15 @@ def fill(redis: Any, keys: Keys, topology: Topology, now_ms: int) -> list[LiveRo
     rows.append(market(rows))
     write_rows(pipeline, keys, topology, rows)
     write_alert(pipeline, keys, alert(now_ms))
-    write_alert(pipeline, keys, alert(now_ms, episode="ep_51c0", company=COMPANIES[1], state="recovering", minutes_ago=96))
-    write_alert(pipeline, keys, alert(now_ms, episode="ep_2f7d", company=COMPANIES[7], state="resolved", minutes_ago=610))
+    write_alert(
+        pipeline,
+        keys,
+        alert(now_ms, episode="ep_51c0", company=COMPANIES[1], state="recovering", minutes_ago=96, negatives=23),
+    )
+    write_alert(
+        pipeline,
+        keys,
+        alert(now_ms, episode="ep_2f7d", company=COMPANIES[7], state="resolved", minutes_ago=610, negatives=31),
+    )
     pipeline.execute()
     return rows

@@ -5,6 +5,7 @@ export const RANGES = { "3h": { span: 10_800_000, step: 60 }, "24h": { span: 86_
 const AHEAD_MS = { 60: 900_000, 300: 3_600_000, 3600: 10_800_000 }; // the band goes on a little: what is normal next
 const MINUTE_MS = 60_000;
 
+const newest = (values) => values.findLastIndex((value) => value !== null);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Chart {
@@ -49,7 +50,11 @@ export class Chart {
 
   #columns() {
     const { t0, step, neg, lo, hi, mean } = this.series;
-    return [neg.map((_, place) => t0 / 1000 + place * step), hi, lo, mean, neg];
+    // A step is as wide as its span of time: the newest one too, so its value is drawn up to where the next begins.
+    const drawn = [...neg];
+    const last = newest(neg);
+    if (last >= 0 && last + 1 < drawn.length) drawn[last + 1] = drawn[last];
+    return [neg.map((_, place) => t0 / 1000 + place * step), hi, lo, mean, drawn];
   }
 
   #build() {
@@ -80,7 +85,7 @@ export class Chart {
           { paths: stepped, stroke: "transparent", width: 0, points: { show: false } },
           { paths: stepped, stroke: "transparent", width: 0, points: { show: false } },
           { paths: stepped, stroke: colour("--faint"), width: 1, dash: [3, 4], points: { show: false } },
-          { paths: stepped, stroke: colour("--negative"), width: 1.6, fill: colour("--under"), points: { show: false } },
+          { paths: stepped, stroke: colour("--negative"), width: 1.3, fill: colour("--under"), points: { show: false } },
         ],
         bands: [
           { series: [1, 2], fill: colour("--band"), dir: -1 },
@@ -112,8 +117,7 @@ export class Chart {
   #after() {
     const { neg } = this.series;
     this.drawn += 1;
-    let last = neg.length - 1;
-    while (last >= 0 && neg[last] === null) last -= 1;
+    const last = newest(neg);
     this.place.dataset.drawn = this.drawn;
     this.place.dataset.last = last < 0 ? "" : neg[last];
     this.place.dataset.subject = this.series.subject;
@@ -153,8 +157,7 @@ export class Chart {
   /** The newest value, written beside the line's end. */
   #last(plot) {
     const { neg } = this.series;
-    let place = neg.length - 1;
-    while (place >= 0 && neg[place] === null) place -= 1;
+    const place = newest(neg);
     if (place < 0) return;
     const { ctx } = plot;
     const x = plot.valToPos(plot.data[0][place] + this.series.step, "x", true);
@@ -169,6 +172,7 @@ export class Chart {
     ctx.roundRect(x + 4 * ratio, y - 9 * ratio, width, 18 * ratio, 3 * ratio);
     ctx.fill();
     ctx.fillStyle = colour("--paper");
+    ctx.textAlign = "left";
     ctx.textBaseline = "middle";
     ctx.fillText(text, x + 9 * ratio, y + ratio);
     ctx.restore();
@@ -176,8 +180,7 @@ export class Chart {
 
   #say(place) {
     const { neg, lo, hi, t0, step } = this.series;
-    let at = place;
-    if (at === null || at === undefined) for (at = neg.length - 1; at >= 0 && neg[at] === null; ) at -= 1;
+    const at = place ?? newest(neg);
     if (at < 0) return put(this.says, say("chart.empty"));
     const time = timeOf(t0 + at * step * 1000);
     if (neg[at] === null) return put(this.says, say("chart.at_nothing", { time }));
@@ -190,8 +193,7 @@ export class Chart {
     if (event.key === "Escape") this.#point(null);
     if (!step || !this.series || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    let from = this.pointed;
-    if (from === null) for (from = this.series.neg.length - 1; from > 0 && this.series.neg[from] === null; ) from -= 1;
+    const from = this.pointed ?? newest(this.series.neg);
     this.#point(Math.min(this.series.neg.length - 1, Math.max(0, from + step)));
   }
 

@@ -5,7 +5,7 @@ const EVENTS = ["rows", "series", "alert", "tick", "reset"];
 const SILENT_MS = 8000; // ticks come every second: this long without one means that nobody is there
 
 export class Live {
-  /** `snapshot()` reads the JSON and resolves to its cursor; `hear(event, data)` takes frames; `state(word)` is open or reconnecting. */
+  /** `snapshot()` reads the JSON and resolves to its cursor; then `topics()` is what to listen to; `hear(event, data)` takes frames; `state(word)` is open or reconnecting. */
   constructor({ topics, snapshot, hear, state }) {
     Object.assign(this, { topics, snapshot, hear, state });
     this.heard = Date.now();
@@ -21,9 +21,8 @@ export class Live {
     });
   }
 
-  /** Read again and go on from there; `topics` may have changed. */
-  async restart(topics = this.topics) {
-    this.topics = topics;
+  /** Read again and go on from there. */
+  async restart() {
     const turn = (this.turn = (this.turn ?? 0) + 1);
     clearTimeout(this.again);
     try {
@@ -56,9 +55,9 @@ export class Live {
   }
 
   #listen(since) {
-    if (this.port) return this.port.postMessage({ topics: this.topics, since });
+    if (this.port) return this.port.postMessage({ topics: this.topics(), since });
     this.source?.close();
-    this.source = new EventSource(`/live?topics=${encodeURIComponent(this.topics.join(","))}&since=${encodeURIComponent(since)}`);
+    this.source = new EventSource(`/live?topics=${encodeURIComponent(this.topics().join(","))}&since=${encodeURIComponent(since)}`);
     this.source.onopen = () => this.#change("open");
     this.source.onerror = () => {
       this.#change("reconnecting");

@@ -5,8 +5,8 @@ import { Documents } from "./documents.js";
 import { Inbox } from "./inbox.js";
 import { Status } from "./status.js";
 import { head } from "./subject-head.js";
-import { Subjects } from "./subjects.js";
-import { count, decimal, put, say, share } from "./words.js";
+import { order, Subjects } from "./subjects.js";
+import { count, decimal, nameOf, put, say, share } from "./words.js";
 
 const part = (id) => document.getElementById(id);
 const address = new URLSearchParams(location.search);
@@ -34,7 +34,8 @@ async function snapshot() {
   subjects.show(rows);
   inbox.fill(all.inbox);
   if (!picked || !chosen) chosen = subjects.first() ?? null;
-  if (chosen) await showChosen();
+  // Without Redis there are no columns; the figures that were read last still stand, and the bar says that they are old.
+  if (chosen) await showChosen().catch((error) => all.health.state === "redis_away" || Promise.reject(error));
   return all.cursor;
 }
 
@@ -51,13 +52,13 @@ async function showChosen() {
 }
 
 const topics = () => ["overview", "alerts", ...(chosen ? [`subject:${chosen}`] : [])];
-const live = new Live({ topics: topics(), snapshot, hear, state: (word) => status.connection(word) });
+const live = new Live({ topics, snapshot, hear, state: (word) => status.connection(word) });
 
 function choose(subject) {
   chosen = subject;
   picked = true;
   remember();
-  live.restart(topics());
+  live.restart();
 }
 
 function remember() {
@@ -71,7 +72,7 @@ function remember() {
 
 let redraw = 0;
 function hear(event, data) {
-  if (event === "tick") return status.health(data);
+  if (event === "tick") return status.health(data) && live.restart();
   if (event === "alert") return inbox.take(data, rows);
   if (event === "series") {
     if (data.subject === chosen && chart.take(data)) showChosen().catch(() => {});
@@ -102,7 +103,7 @@ function follow() {
   const calm = !["firing", "pending"].includes(rows.get(chosen)?.state);
   if (first && first !== chosen && (!chosen || (calm && rows.get(first).state === "firing"))) {
     chosen = first;
-    live.restart(topics());
+    live.restart();
   }
 }
 
@@ -139,9 +140,8 @@ function pulse() {
   put(part("pulse-subjects"), count(Math.max(market.subjects ?? 0, rows.size)));
   put(part("pulse-learning"), learning ? say("pulse.learning", { count: count(learning) }) : say("pulse.with_history"));
   put(part("pulse-firing"), count(firing));
-  put(part("pulse-quiet"), firing ? "" : say("pulse.firing_none"));
+  put(part("pulse-quiet"), firing ? nameOf(seen.filter((row) => row.state === "firing").sort(order)[0]) : say("pulse.firing_none"));
   part("pulse-firing-box").classList.toggle("raised", firing > 0);
-  part("pulse-quiet").hidden = firing > 0;
 }
 
 for (const button of document.querySelectorAll("[data-range]")) {

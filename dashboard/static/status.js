@@ -17,9 +17,12 @@ export class Status {
     this.#show();
   }
 
+  /** True when Redis has come back: then what could not be read meanwhile is worth another try. */
   health(health) {
+    const back = this.#health?.state === "redis_away" && health.state !== "redis_away";
     this.#health = health;
     this.#show();
+    return back;
   }
 
   #show() {

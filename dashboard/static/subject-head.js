@@ -14,8 +14,8 @@ export function head(row) {
   );
 }
 
-/** "41 negative, 2–9 expected", or that nothing is known of what is normal. */
+/** "41 negative in 15 min, 2–9 expected", or that nothing is known of what is normal. */
 export function figures(row) {
-  if (row.state === "learning") return `${count(row.neg)} ${word("polarity", "negative")} · ${say("subjects.unknown")}`;
-  return `${say("subjects.against_label", { negatives: count(row.neg), low: count(row.lo), high: count(row.hi) })} · ${say("unit.minutes_15")}`;
+  if (row.state === "learning") return say("subjects.figures_unknown", { negatives: count(row.neg) });
+  return say("subjects.figures", { negatives: count(row.neg), low: count(row.lo), high: count(row.hi) });
 }

@@ -18,7 +18,7 @@ async function snapshot() {
   const health = await read("/api/v1/health");
   at = health.at;
   status.health(health);
-  return show();
+  return show().catch((error) => (health.state === "redis_away" ? health.cursor : Promise.reject(error)));
 }
 
 async function show() {
@@ -30,13 +30,13 @@ async function show() {
   return series.cursor;
 }
 
-new Live({ topics: ["alerts", `subject:${subject}`], snapshot, hear, state: (word) => status.connection(word) });
+const live = new Live({ topics: () => ["alerts", `subject:${subject}`], snapshot, hear, state: (word) => status.connection(word) });
 
 let waiting = 0;
 function hear(event, data) {
   if (event === "tick") {
     at = data.at;
-    status.health(data);
+    if (status.health(data)) live.restart();
   } else if ((event === "series" && data.subject === subject) || (event === "alert" && data.subject === subject)) {
     if (event === "series") chart.take(data);
     waiting ||= setTimeout(() => {

@@ -6,7 +6,7 @@ const LIMIT = 20;
 const SETTLE_MS = 5000; // the order changes at most this often: nothing jumps while it is read
 const HOT = new Set(["firing", "pending", "recovering"]);
 
-const order = (a, b) => b.evidence - a.evidence || b.neg - a.neg || (a.subject < b.subject ? -1 : 1);
+export const order = (a, b) => b.evidence - a.evidence || b.neg - a.neg || (a.subject < b.subject ? -1 : 1);
 
 export class Subjects {
   constructor(choose) {

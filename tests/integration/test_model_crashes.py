@@ -9,7 +9,7 @@ from models.tagger import ModelProcess, Text
 from tests.unit.model_folder import tiny_model
 
 WORKER = "tests.integration.fake_worker"
-DEADLY = ["kill", "hang", "fail", "noise"]
+DEADLY = ["kill", "hang", "fail", "noise", "\ud800"]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The model process, for real: the bundled model in a child that is killed, fed poison and stopped."""
 
 import asyncio
+import json
 import os
 import signal
 
@@ -70,3 +71,15 @@ async def test_a_broken_model_is_refused_at_start(tmp_path):
     (tmp_path / catalog.CONFIG).write_text("{}")
     with pytest.raises(BrokenModel, match="is missing"):
         await ModelProcess(str(tmp_path)).start()
+
+
+async def test_a_model_whose_labels_are_swapped_is_refused_with_what_it_answered(tmp_path):
+    bundled = catalog.locate(catalog.BUNDLED)
+    for name in (catalog.WEIGHTS, catalog.TOKENIZER):
+        (tmp_path / name).symlink_to(bundled / name)
+    config = json.loads((bundled / catalog.CONFIG).read_text())
+    config["sentiments"] = ["positive", "neutral", "negative"]
+    (tmp_path / catalog.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(BrokenModel, match="are its labels in order") as caught:
+        await ModelProcess(str(tmp_path)).start()
+    assert "wanted negative got positive" in str(caught.value)

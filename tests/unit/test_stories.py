@@ -129,7 +129,7 @@ def test_signatures_are_the_same_in_every_process():
         for seed in ("1", "2")
     }
     assert len(runs) == 1
-    # Stored signatures outlive a release: a change of the recipe must change FORMAT_VERSION too.
+    # Stored signatures outlive an upgrade by a day: another recipe needs another key in Redis.
     assert runs.pop().startswith(GOLDEN)
 
 

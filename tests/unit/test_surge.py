@@ -1,4 +1,4 @@
-"""What the detector's step promises about any input. Its quality is measured in tests/acceptance/test_surge_gates.py."""
+"""What the detector's step promises about any input. Its quality is measured in acceptance/test_surge_gates.py."""
 
 from datetime import UTC, datetime
 

@@ -1,0 +1,74 @@
+"""The books of the whole road: each stage's own sum, and what one stage wrote against what the next one read."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from groundswell import beat, books
+from groundswell.books import Counts
+from groundswell.decisions import Stage
+from groundswell.keys import Keys
+
+
+class Accounting(Struct, kw_only=True):
+    """`stages` by name; `wrong` says in sentences what does not add up."""
+
+    stages: dict[str, Counts]
+    wrong: list[str]
+
+    @property
+    def balanced(self) -> bool:
+        return not self.wrong
+
+    @property
+    def in_flight(self) -> int:
+        return sum(counts.in_flight for counts in self.stages.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Stage -> its books, as printed."""
+        return {name: msgspec.to_builtins(counts) for name, counts in self.stages.items()}
+
+
+async def account(redis: "Redis[Any]", keys: Keys, scored_partitions: int, delivered: Counts) -> Accounting:
+    """Read all books. `delivered` is what the delivery lanes say of themselves."""
+    stages = {
+        Stage.INGEST.value: await books.total(redis, keys.books("ingest", "*", "*")),
+        Stage.TAG.value: await books.total(redis, keys.books("tag", "*", "*")),
+        Stage.AGGREGATE.value: await _aggregate(redis, keys, scored_partitions),
+        Stage.DELIVER.value: delivered,
+    }
+    for one in await beat.beats(redis, keys):
+        if one.stage in stages and one.stage != Stage.DELIVER.value and one.in_flight:
+            # Read but not yet committed: in the books of neither side, so it is added to both.
+            stages[one.stage].in_flight += one.in_flight
+            stages[one.stage].read += one.in_flight
+    return Accounting(stages=stages, wrong=_wrong(stages))
+
+
+async def _aggregate(redis: "Redis[Any]", keys: Keys, scored_partitions: int) -> Counts:
+    pipeline = redis.pipeline(transaction=False)
+    for partition in range(scored_partitions):
+        pipeline.hget(keys.state(partition), "books")
+    whole = Counts()
+    for raw in await pipeline.execute():
+        if raw:
+            whole += msgspec.json.decode(raw, type=Counts)
+    return whole
+
+
+def _wrong(stages: dict[str, Counts]) -> list[str]:
+    wrong = [
+        f"{name}: read {counts.read} is not applied {counts.applied} + duplicate {counts.duplicate} + late {counts.late} "
+        f"+ dead-lettered {counts.dead_lettered} + in flight {counts.in_flight}."
+        for name, counts in stages.items()
+        if not counts.balanced
+    ]
+    ingest, tag, aggregate = stages["ingest"], stages["tag"], stages["aggregate"]
+    # A killed process writes again what it had not committed: the next stage may read more, as duplicates, never less.
+    if not (ingest.in_flight or tag.in_flight) and tag.read < ingest.emitted:
+        wrong.append(f"tag has read {tag.read} of the {ingest.emitted} documents that ingest wrote.")
+    if not (tag.in_flight or aggregate.in_flight) and aggregate.read < tag.emitted:
+        wrong.append(f"aggregate has read {aggregate.read} of the {tag.emitted} rows that tag wrote.")
+    return wrong

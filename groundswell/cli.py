@@ -1,0 +1,108 @@
+"""The command line, in the order of the road. Only this file reads the environment; each command's module is loaded when it is called.
+
+groundswell/commands/ is the edge of the program: it may import every part and puts them together. Nothing imports it.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from groundswell import __version__
+from groundswell.errors import Fatal, GroundswellError
+
+COMMANDS = {
+    # try it
+    "demo": ("demo", "Play a small world: history, a storm of copies, one surge; see the alert arrive."),
+    "up": ("processes", "Run all five processes on this machine."),
+    # the road
+    "push": ("push", "Send documents from a file or standard input."),
+    "ingest": ("processes", "Documents in: clean, time, link."),
+    "tag": ("processes", "Find stories, topics and polarity."),
+    "aggregate": ("processes", "Count, detect, open and close episodes."),
+    "deliver": ("processes", "Hand alerts to their endpoints."),
+    "dashboard": ("processes", "Serve the live page and the HTTP interface."),
+    # look
+    "watch": ("look", "A live view of subjects and alerts in this terminal."),
+    "alerts": ("look", "List alerts."),
+    "accounting": ("look", "What became of every input, stage by stage."),
+    "dead-letters": ("look", "List inputs that were refused, with the reason."),
+    "deliveries": ("look", "List delivery attempts."),
+    "health": ("look", "Each part in words; the exit status tells."),
+    # history
+    "replay": ("replay", "Score a historical file as if it were happening."),
+    # set up
+    "endpoints": ("setup", "Add, list or remove the places that alerts go to."),
+    "topology": ("setup", "Show the Kafka topics; --create makes them."),
+    "settings": ("setup", "Show the settings in force."),
+    "schema": ("setup", "Print the JSON Schema of a record."),
+    "secret-key": ("setup", "Make a key for endpoint secrets."),
+    "doctor": ("setup", "What is missing or wrong in this set-up, and what to do."),
+    # the model
+    "train": ("model", "Train the bundled model from data sets on this machine."),
+    "evaluate": ("model", "Score a model on a labelled set."),
+}
+
+
+class Lazy(click.Group):
+    """Knows every command's name and sentence without importing its module: `--help` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"groundswell.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of settings. Default: groundswell.toml if it is there.")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    """Watches news and comment streams and warns, with evidence, when negative talk surges."""
+    found = os.environ.get("GROUNDSWELL_CONFIG")
+    ctx.obj = {
+        "environment": dict(os.environ),
+        "config": config or (Path(found) if found else Path("groundswell.toml") if Path("groundswell.toml").exists() else None),
+    }
+
+
+def main(arguments: Any = None) -> None:
+    """Entry point. Exit status: 0 done; 1 failed; 2 something to set right, said in one line."""
+    try:
+        status = cli.main(arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except Fatal as error:
+        click.echo(f"groundswell: {error.line}", err=True)
+        sys.exit(1)
+    except GroundswellError as error:
+        click.echo(f"groundswell: {error.line}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

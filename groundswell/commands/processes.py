@@ -1,0 +1,126 @@
+"""`groundswell ingest | tag | aggregate | deliver | dashboard`, each alone, and `up`, which runs them all."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import click
+from msgspec import structs
+
+from groundswell import probe, runfile, settings as all_settings, telemetry
+from groundswell.clock import Clock, SystemClock
+from groundswell.settings import Settings
+from stream.topology import Topology
+
+Run = Callable[[Settings, Topology, Clock, asyncio.Event], Awaitable[None]]
+
+
+def the_settings(ctx: click.Context, **changes: Any) -> Settings:
+    """Settings of this command: file, environment, then what was given on the command line."""
+    found = all_settings.load(ctx.obj["environment"], ctx.obj["config"])
+    return all_settings.from_values({**structs.asdict(found), **{name: value for name, value in changes.items() if value}})
+
+
+def topology_of(settings: Settings) -> Topology:
+    return Topology(settings.prefix, single=settings.single_partition)
+
+
+@click.command()
+@click.pass_context
+def ingest(ctx: click.Context) -> None:
+    """Read the input topics; clean, time and link each document."""
+    from stream import create, intake
+
+    settings = runfile.joined(the_settings(ctx))
+    telemetry.configure(settings.log, settings.log_level, stage="ingest")
+    asyncio.run(create.check(settings, topology_of(settings)))
+    intake.main(settings, topology_of(settings), SystemClock())
+
+
+@click.command()
+@click.pass_context
+def tag(ctx: click.Context) -> None:
+    """Find each document's story, topics and polarity."""
+    from models.tagger import ModelProcess, ScriptedModel
+    from stream import tag as stage
+
+    async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
+        model: Any = (
+            ScriptedModel()
+            if settings.model == "scripted"
+            else ModelProcess(settings.model, threads=settings.model_threads, deadline_s=settings.model_timeout_s)
+        )
+        await stage.run(settings, topology, clock, model, stop)
+
+    _process(ctx, "tag", run)
+
+
+@click.command()
+@click.pass_context
+def aggregate(ctx: click.Context) -> None:
+    """Count rows into windows, detect surges, open and close episodes."""
+    from stream import aggregate as stage
+
+    _process(ctx, "aggregate", stage.run)
+
+
+@click.command()
+@click.pass_context
+def deliver(ctx: click.Context) -> None:
+    """Hand alerts to their endpoints, signed and retried."""
+    from alerts import deliver as stage
+
+    _process(ctx, "deliver", stage.run)
+
+
+@click.command()
+@click.pass_context
+def dashboard(ctx: click.Context) -> None:
+    """Serve the live page and the HTTP interface."""
+    from dashboard import app as stage
+
+    _process(ctx, "dashboard", stage.run)
+
+
+@click.command()
+@click.pass_context
+def up(ctx: click.Context) -> None:
+    """Run all five processes here; without addresses, with a broker and a Redis of their own (memory only)."""
+    from groundswell.commands.stack import stay_up
+
+    asyncio.run(stay_up(the_settings(ctx)))
+
+
+def _process(ctx: click.Context, stage: str, run: Run) -> None:
+    settings = runfile.joined(the_settings(ctx))
+    telemetry.configure(settings.log, settings.log_level, stage=stage)
+    asyncio.run(_until_told(settings, run))
+
+
+async def _until_told(settings: Settings, run: Run) -> None:
+    """SIGTERM or Ctrl-C ask the stage to drain; it gets `drain_s`, and a little to close its connections."""
+    from stream import create
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    topology = topology_of(settings)
+    await create.check(settings, topology)
+    working = asyncio.create_task(run(settings, topology, SystemClock(), stop))
+    server = await probe.serve(settings.metrics_port, lambda: not working.done() and not stop.is_set())
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        await asyncio.wait({working}, timeout=settings.drain_s + 3)
+    asked.cancel()
+    server.close()
+    if not working.done():
+        # What is not finished is read again by the next process: nothing below it was committed.
+        telemetry.log().warning("drain_too_slow", drain_s=settings.drain_s)
+        os._exit(0)
+    with suppress(asyncio.CancelledError):
+        await working

@@ -1,0 +1,93 @@
+"""Chinese and English say the same things, and no text from the world can become markup."""
+
+import hashlib
+import json
+import re
+import string
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from groundswell.decisions import SubjectState
+
+DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
+TEMPLATES = sorted((DASHBOARD / "templates").glob("*.html"))
+MODULES = sorted((DASHBOARD / "static").glob("*.js"))
+WORDS = {
+    language: json.loads((DASHBOARD / "words" / f"{language}.json").read_text("utf-8")) for language in ("en", "zh")
+}
+VENDORED = DASHBOARD / "static" / "vendor" / "uplot"
+ENUMS: tuple[tuple[str, type[StrEnum]], ...] = (("state", SubjectState),)
+KEY = re.compile(r"^[a-z]+(\.[a-z0-9_]+)*$")
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_both_languages_have_the_same_texts_with_the_same_places() -> None:
+    assert WORDS["en"].keys() == WORDS["zh"].keys()
+    assert {key: places(text) for key, text in WORDS["en"].items()} == {
+        key: places(text) for key, text in WORDS["zh"].items()
+    }
+
+
+def test_no_text_is_empty_and_chinese_is_written_in_chinese() -> None:
+    latin_by_right = {"nav.other_language", "subjects.range"}
+    for key, text in WORDS["zh"].items():
+        assert text.strip(), key
+        assert WORDS["en"][key].strip(), key
+        assert key in latin_by_right or re.search("[\u4e00-\u9fff]", text), key
+
+
+@pytest.mark.parametrize(("kind", "enum"), ENUMS)
+def test_every_decision_a_page_shows_has_its_word_in_both(kind: str, enum: type[StrEnum]) -> None:
+    for language in WORDS.values():
+        assert {f"{kind}.{member.value}" for member in enum} <= language.keys()
+
+
+def test_every_text_that_is_asked_for_is_written_and_every_written_one_is_asked_for() -> None:
+    sources = "\n".join(path.read_text("utf-8") for path in [*TEMPLATES, *MODULES])
+    asked = set(re.findall(r"""(?:\bt|\bsay)\(\s*["']([a-z0-9_.]+)["']""", sources))
+    assert asked <= WORDS["en"].keys()
+    # Keys that a module makes from a member or a choice: their first part is all it writes.
+    made = ("state.", "polarity.", "severity.", "live.", "note.", "chart.per_", "feed.")
+    quoted = set(re.findall(r"""["'`]([a-z]+\.[a-z0-9_.]+)["'`]""", sources))
+    idle = {key for key in WORDS["en"] if key not in asked | quoted and not key.startswith(made)}
+    assert idle == set()
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_holds_no_bare_words_and_trusts_no_text(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert "|safe" not in text.replace(" ", "")
+    assert "autoescape" not in text
+    assert not re.search(r"\sstyle=|\son[a-z]+=", text), "the policy forbids inline style and handlers"
+    shown = re.sub(
+        r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}|<script.*?</script>|<title>.*?</title>|<[^>]+>", " ", text, flags=re.DOTALL
+    )
+    bare = set(re.findall(r"[A-Za-z\u4e00-\u9fff]{2,}", shown)) - {"Groundswell", "nbsp", "UTC"}
+    assert bare == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_a_module_makes_no_markup_of_strings(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for banned in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+        "DOMParser",
+    ):
+        assert banned not in text
+
+
+def test_the_drawing_library_is_the_one_that_was_checked() -> None:
+    source = (VENDORED / "SOURCE").read_text("utf-8")
+    for name in ("uPlot.iife.min.js", "uPlot.min.css"):
+        assert f"{hashlib.sha256((VENDORED / name).read_bytes()).hexdigest()}  {name}" in source
+    assert "MIT" in (VENDORED / "LICENSE").read_text("utf-8")
