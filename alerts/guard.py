@@ -117,7 +117,7 @@ def check_url(text: str, rules: Rules) -> Target:
     if match is None or int(match["port"] or 0) > 65_535:
         _refuse("unparsable", "The address cannot be read.")
     host, port = match["host"].lower(), int(match["port"] or DEFAULT_PORT[scheme])
-    _check_host(host, port, rules)
+    _check_host(scheme, host, port, rules)
     _same_for_all(text, host)
     return Target(text, scheme, host.strip("[]"), port)
 
@@ -222,23 +222,23 @@ def _scheme(text: str, rules: Rules) -> str:
     return scheme
 
 
-def _check_host(host: str, port: int, rules: Rules) -> None:
+def _check_host(scheme: str, host: str, port: int, rules: Rules) -> None:
     if host.startswith("["):
         address = _literal(host[1:-1])
     elif _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]):
         address = _literal(host) if _QUAD.fullmatch(host) else None
     else:
-        return _check_name(host, port, rules)
+        return _check_name(scheme, host, port, rules)
     if address is None:
         _refuse("canonical", "The IP address is not written in its usual form.")
     if is_metadata(address) or not (is_public(address) or rules.allows_address(address, port)):
         _refuse("address", "The address is not a public one.")
-    if not (rules.allows_address(address, port) or _usual(port, rules)):
+    if not (rules.allows_address(address, port) or port in PORTS[scheme]):
         _refuse("port", f"Port {port} is not allowed.")
     return None
 
 
-def _check_name(host: str, port: int, rules: Rules) -> None:
+def _check_name(scheme: str, host: str, port: int, rules: Rules) -> None:
     if rules.allows_name(host, port):
         return
     labels = host.split(".")
@@ -249,12 +249,8 @@ def _check_name(host: str, port: int, rules: Rules) -> None:
         or not all(_LABEL.fullmatch(part) for part in labels)
     ):
         _refuse("name", "The host is not a public name.")
-    if not _usual(port, rules) and not any(port == allowed for _, allowed in rules.networks):
+    if port not in PORTS[scheme] and not any(port == allowed for _, allowed in rules.networks):
         _refuse("port", f"Port {port} is not allowed.")
-
-
-def _usual(port: int, rules: Rules) -> bool:
-    return port in PORTS["https"] or (rules.http and port in PORTS["http"])
 
 
 def _literal(text: str) -> Address | None:

@@ -72,17 +72,16 @@ class Lanes:
     def __init__(self, redis: Redis, keys: Keys, token: str) -> None:
         self._redis: Any = redis  # replies are bytes; its types say bytes or str
         self._prefix, self._token = keys.delivery, token
-        self._scripts = {name: redis.register_script(text) for name, text in _SCRIPTS.items()}
 
     # -- the lease ------------------------------------------------------------------------------------------------------
 
     async def hold(self, lease_ms: int) -> bool:
         """Take the lease or keep it; False while another process has it."""
-        return bool(await self._scripts["lease"](args=[self._prefix, self._token, lease_ms]))
+        return bool(await self._eval("lease", lease_ms))
 
     async def let_go(self) -> None:
         """Give the lease back, so that a standby need not wait for its end."""
-        await self._scripts["lease"](args=[self._prefix, self._token, 0])
+        await self._eval("lease", 0)
 
     # -- planning -------------------------------------------------------------------------------------------------------
 
@@ -225,7 +224,7 @@ class Lanes:
         return waiting
 
     async def _run(self, name: str, *args: Any) -> list[Any]:
-        answer: list[Any] = await self._scripts[name](args=[self._prefix, self._token, *args])
+        answer: list[Any] = await self._eval(name, *args)
         answer[0] = answer[0].decode()
         if answer[0] == "fenced":
             raise Fenced("Another process plans and sends now.", remedy="Nothing to do: this one stands by.")
@@ -233,6 +232,10 @@ class Lanes:
             key = answer[1].decode()
             raise UnfitRedis(f"The key {key} holds something that is not ours.", remedy="Look at it, then delete it.")
         return answer
+
+    async def _eval(self, name: str, *args: Any) -> Any:
+        # The whole text each time, not its hash: the embedded Redis closes a connection on every error, NOSCRIPT too.
+        return await self._redis.eval(_SCRIPTS[name], 1, f"{self._prefix}:lease", self._prefix, self._token, *args)
 
 
 async def books(redis: Redis, keys: Keys) -> Counts:

@@ -84,7 +84,9 @@ async def run(settings: Settings, topology: Topology, clock: Clock, stop: asynci
             asyncio.create_task(_follow_control(settings, topology, view, stop), name="control"),
             asyncio.create_task(_end_with(stop, server), name="stop"),
             asyncio.create_task(
-                beat.keep_beating(redis, keys, clock, "dashboard", str(os.getpid()), lambda: {"note": address(listener)}),
+                beat.keep_beating(
+                    redis, keys, clock, "dashboard", str(os.getpid()), lambda: {"note": address(listener)}
+                ),
                 name="beat",
             ),
         ]

@@ -10,6 +10,7 @@ from groundswell.keys import HOUR_MS
 from groundswell.records import Acknowledgement, AlertDocument, AlertView
 
 WIDTH, HEIGHT = 960, 220  # of the drawing, in its own units
+LEAVE_OUT_SLACK = 2.0  # what is left may lie this far (ln) under the line and still counts as broad
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 MAX_LETTERS = 2_000
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -29,6 +30,7 @@ def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
         "severity": data.severity,
         "kind": data.kind,
         "minutes": max(1, round(data.window_s / 60)),
+        "hours": f"{data.window_s / 3600:.1f}" if data.window_s >= 7_200 else "",
         "mentions": data.observed.mentions,
         "share": round(100 * data.observed.negative_share),
         "effect": _times(data.effect),
@@ -36,7 +38,9 @@ def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
         "effect_high": _times(data.effect_high),
         "strength": _power(data.log10_e_value),
         "threshold": _power(data.log10_threshold),
-        "broad": data.fires_without_largest_story,
+        "without": _without(view),
+        "voices": _voices(view),
+        "sources": _sources(view),
         "bar": {
             "low": round(100 * data.expected.low / top, 2),
             "width": round(100 * (data.expected.high - data.expected.low) / top, 2),
@@ -51,17 +55,56 @@ def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
     }
 
 
+def _frozen(view: AlertView) -> dict[str, Any]:
+    """The evidence that was frozen with the newest event."""
+    found = view.evidence.get(view.event.id)
+    return found if isinstance(found, dict) else {}
+
+
+def _without(view: AlertView) -> list[dict[str, Any]]:
+    """Whether it would still fire without its largest story, author, publisher: what is known of the three."""
+    frozen = _frozen(view)
+    left, line = frozen.get("leave_out"), frozen.get("ln_h")
+    if isinstance(left, dict) and isinstance(line, int | float):
+        known = [
+            (name, left[name]) for name in ("story", "author", "publisher") if isinstance(left.get(name), int | float)
+        ]
+        if known:
+            return [{"what": name, "fires": value >= line - LEAVE_OUT_SLACK} for name, value in known]
+    return [{"what": "story", "fires": view.event.data.fires_without_largest_story}]
+
+
+def _voices(view: AlertView) -> dict[str, int] | None:
+    """How many stories, authors and publishers there are, where that was frozen."""
+    floors = _frozen(view).get("floors")
+    if not isinstance(floors, dict):
+        return None
+    return {name: int(floors.get(name) or 0) for name in ("stories", "authors", "publishers")}
+
+
+def _sources(view: AlertView) -> list[dict[str, Any]]:
+    """The sources by how much they said, widest first; `width` is of a hundred."""
+    found = _frozen(view).get("by_source")
+    pairs = [one for one in found if isinstance(one, list | tuple) and len(one) == 2] if isinstance(found, list) else []
+    top = max((count for _, count in pairs), default=1)
+    return [
+        {"name": visible(str(name))[:60], "count": count, "width": round(100 * count / top, 1)}
+        for name, count in pairs[:6]
+    ]
+
+
 def timeline(view: AlertView, ack: Acknowledgement | None) -> list[dict[str, Any]]:
     """Onset, transitions, acknowledgement in order; a transition's time and state are found under several names."""
     data = view.event.data
     steps: list[dict[str, Any]] = []
-    if (onset := at_ms(data.started_at)) is not None:
+    told = {one.get("what") for one in view.timeline}
+    if "onset" not in told and (onset := at_ms(data.started_at)) is not None:
         steps.append({"at": onset, "what": "onset", "who": ""})
     for one in view.timeline:
         at = next(
             (found for name in ("at", "timestamp", "detected_at") if (found := at_ms(one.get(name))) is not None), None
         )
-        what = str(one.get("state") or one.get("decision") or one.get("type") or "").removeprefix("alert.")
+        what = "updated" if one.get("type") == "alert.updated" else str(one.get("what") or one.get("state") or "")
         if at is not None and what:
             steps.append({"at": at, "what": visible(what)[:40], "who": ""})
     if not view.timeline and (detected := at_ms(data.detected_at)) is not None:

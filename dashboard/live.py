@@ -7,6 +7,7 @@ Read groundswell/shown.py for what is looked at, api.py for the snapshots that t
 
 import asyncio
 import secrets
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, NamedTuple
@@ -43,6 +44,10 @@ class Full(Exception):
     """There are as many streams as are allowed."""
 
 
+class _Seat:
+    """One stream's place among the allowed ones; a stream that never began gives it back when it is dropped."""
+
+
 class Hub:
     """Looks, frames, and lets watchers wait. `acks` gives who has seen which episode."""
 
@@ -59,7 +64,7 @@ class Hub:
         self._sequence = 0
         self._news = asyncio.Event()
         self._closed = False
-        self._streams = 0
+        self._seats: weakref.WeakSet[_Seat] = weakref.WeakSet()
 
     @property
     def cursor(self) -> str:
@@ -102,6 +107,7 @@ class Hub:
         self._publish(look)
         self._append("", "tick", self.state())
         self._ticks.append(self._sequence)
+        STREAMS.set(self.streams)
         self._news.set()
         self._news = asyncio.Event()
 
@@ -148,13 +154,13 @@ class Hub:
 
     def watch(self, topics: Collection[str], cursor: str) -> AsyncIterator[bytes]:
         """Frames of these topics after the cursor, until the hub closes. Raises Full."""
-        if self._streams >= MAX_STREAMS or self._closed:
+        if self.streams >= MAX_STREAMS or self._closed:
             raise Full
-        return self._frames(frozenset(topics) | {""}, cursor)
+        seat = _Seat()
+        self._seats.add(seat)
+        return self._frames(seat, frozenset(topics) | {""}, cursor)
 
-    async def _frames(self, topics: frozenset[str], cursor: str) -> AsyncIterator[bytes]:
-        self._streams += 1
-        STREAMS.set(self._streams)
+    async def _frames(self, seat: "_Seat", topics: frozenset[str], cursor: str) -> AsyncIterator[bytes]:
         try:
             sequence = self.since(cursor) if cursor else self._sequence
             yield b"retry: 2000\n\n"
@@ -170,8 +176,7 @@ class Hub:
                     yield batch
                 await news.wait()
         finally:
-            self._streams -= 1
-            STREAMS.set(self._streams)
+            self._seats.discard(seat)
 
     def _after(self, sequence: int) -> list[Frame]:
         # The ring has no gaps, so a frame's place follows from its number.
@@ -181,7 +186,7 @@ class Hub:
 
     @property
     def streams(self) -> int:
-        return self._streams
+        return len(self._seats)
 
     def close(self) -> None:
         """Let every stream end now."""

@@ -9,6 +9,7 @@ from groundswell.text import safe
 from groundswell.times import parse_ms
 
 MARKET = "market"
+REST = -9.0  # evidence under this is none: then the count decides
 
 
 def ack_row(ack: Acknowledgement | None) -> dict[str, Any] | None:
@@ -51,7 +52,7 @@ def subject_row(row: LiveRow) -> dict[str, Any]:
 
 def rank(row: LiveRow) -> tuple[float, int, str]:
     """Sorting by this puts what needs eyes first: evidence, then negatives."""
-    return (-row.evidence, -row.negatives_15, row.subject)
+    return (-max(row.evidence, REST), -row.negatives_15, row.subject)
 
 
 def movers(rows: "dict[str, LiveRow]", limit: int) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from stream.topology import SCORED, Topology
 
 EVERY_S = 1.0
 MARKET = "market"
+REST = -9.0  # evidence under this is none: then the count decides
 STALE_S = 180
 LINES_BESIDE_SUBJECTS = 10
 MAX_ALERTS = 6
@@ -61,7 +62,10 @@ def screen(shown: Shown, now_ms: int, away: str, height: int) -> RenderableType:
     room = max(3, height - LINES_BESIDE_SUBJECTS - len(alerts))
     return Group(
         freshness(shown.at, now_ms, away),
-        market_line(shown.rows.get(MARKET)), subjects(list(shown.rows.values()), room), Text(""), alert_lines(alerts)
+        market_line(shown.rows.get(MARKET)),
+        subjects(list(shown.rows.values()), room),
+        Text(""),
+        alert_lines(alerts),
     )
 
 
@@ -97,7 +101,7 @@ def subjects(rows: Sequence[LiveRow], room: int) -> Table:
     table.add_column("Last 3 h", no_wrap=True, min_width=18)
     table.add_column("State", no_wrap=True, min_width=12)
     apart = [row for row in rows if row.subject != MARKET]
-    for row in sorted(apart, key=lambda row: (-row.evidence, -row.negatives_15, row.subject))[:room]:
+    for row in sorted(apart, key=lambda row: (-max(row.evidence, REST), -row.negatives_15, row.subject))[:room]:
         known = row.state not in ("learning", "no_data")
         raised = known and row.negatives_15 > row.high_15
         style = HOT if row.state in ("firing", "pending", "recovering") else ""

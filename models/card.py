@@ -1,6 +1,7 @@
 """Writes the model card and the confusion picture beside the weights: the last step of `groundswell train`."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ rows. `fiqa`, `stockemotions` and `finfe` were never trained on and nothing was 
 
 {topic_line}
 
-![Confusion]({picture})
+{picture}
 
 ## How English neutral is drawn
 
@@ -70,7 +71,8 @@ def write(folder: Path, data: Path, datasets: Sequence[str] = DATASETS) -> dict[
         except MissingData:
             continue
     config = catalog.check(folder)
-    draw({name: result for name, result in results.items() if name != "topic"}, folder / PICTURE)
+    with suppress(ImportError):  # matplotlib is a tool of development: without it the card has no picture
+        draw({name: result for name, result in results.items() if name != "topic"}, folder / PICTURE)
     (folder / "README.md").write_text(text(folder, config, results), "utf-8")
     return results
 
@@ -94,7 +96,7 @@ def text(folder: Path, config: Config, results: dict[str, dict[str, Any]]) -> st
         max_tokens=config.max_tokens,
         table="\n".join(row(name, result) for name, result in results.items() if name != "topic"),
         topic_line=topic_line,
-        picture=PICTURE,
+        picture=f"![Confusion]({PICTURE})" if (folder / PICTURE).is_file() else "",
     )
 
 

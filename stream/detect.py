@@ -448,11 +448,12 @@ class Detector:
     def _slots(self, at_ms: int) -> Slot:
         quarter = at_ms // QUARTER_MS
         if self._slot is None or self._slot[:2] != (quarter, len(self.subjects)):
-            parts = []
-            for subject in self.subjects:
-                about = self.directory[subject]
-                parts.append(local_slots(about.zone, at_ms // 1000, group=about.group))
-            self._slot = (quarter, len(self.subjects), Slot.concat(parts))
+            # One look-up a calendar, not a subject: there are a handful.
+            kinds = [(about.zone, about.group) for about in map(self.directory.__getitem__, self.subjects)]
+            distinct = list(dict.fromkeys(kinds))
+            slots = Slot.concat([local_slots(zone, at_ms // 1000, group=group) for zone, group in distinct])
+            place = {kind: i for i, kind in enumerate(distinct)}
+            self._slot = (quarter, len(self.subjects), slots.take([place[kind] for kind in kinds]))
         return self._slot[2]
 
 

@@ -96,6 +96,15 @@ NEWS = (
 )
 
 
+EVIDENCE = {
+    "ln_m": {"combined": 23.5},
+    "ln_h": 14.9,
+    "floors": {"stories": 21, "authors": 17, "publishers": 6},
+    "leave_out": {"story": 19.1, "author": 22.8, "publisher": 17.4},
+    "by_source": [["wirepress.example", 11], ["luntan.example", 9], ["caixun.example", 8], ["forum.example", 5]],
+}
+
+
 def season(at_ms: int) -> float:
     """A day's shape: quiet at night, two peaks."""
     hour = at_ms % 86_400_000 / HOUR_MS
@@ -279,12 +288,19 @@ def alert(
         id=f"msg_{episode}", type="alert.resolved" if over else "alert.firing", timestamp=rfc3339(stamp), data=data
     )
     timeline = [
-        {"state": "pending", "at": rfc3339(onset + 2 * MINUTE_MS)},
-        {"state": "firing", "at": rfc3339(detected)},
+        {"what": "onset", "at": rfc3339(onset)},
+        {"what": "firing", "at": rfc3339(detected), "id": "gw_1", "type": "alert.firing"},
     ]
     if over:
-        timeline.append({"state": "resolved", "at": rfc3339(over)})
-    view = AlertView(episode=episode, subject=company.subject, state=state, event=event, timeline=timeline, evidence={})
+        timeline.append({"what": "resolved", "at": rfc3339(over), "id": event.id, "type": "alert.resolved"})
+    view = AlertView(
+        episode=episode,
+        subject=company.subject,
+        state=state,
+        event=event,
+        timeline=timeline,
+        evidence={event.id: EVIDENCE},
+    )
     return msgspec.structs.replace(view, **changes)
 
 
@@ -333,7 +349,7 @@ def market(rows: list[LiveRow]) -> LiveRow:
 
 
 def fill(redis: Any, keys: Keys, topology: Topology, now_ms: int, hours: int = 170) -> list[LiveRow]:
-    """All of it, by a synchronous client; the surge's subject gets `hours`, others a day at most. Returns the live rows."""
+    """All of it, by a synchronous client; the surge's subject gets `hours`, others at most a day. Returns live rows."""
     onset = now_ms - 27 * MINUTE_MS
     pipeline = redis.pipeline(transaction=False)
     rows = []

@@ -27,4 +27,5 @@ for (const time of document.querySelectorAll("main time[datetime]")) {
     put(time, timeOf(at));
   }
 }
+for (const label of document.querySelectorAll("main svg text[data-ms]")) put(label, timeOf(Number(label.dataset.ms)));
 put(document.getElementById("zone"), say("foot.times"));

@@ -4,9 +4,10 @@ import { figures } from "./subject-head.js";
 
 const LIMIT = 20;
 const SETTLE_MS = 5000; // the order changes at most this often: nothing jumps while it is read
+const REST = -9; // evidence under this is none: then the count decides
 const HOT = new Set(["firing", "pending", "recovering"]);
 
-export const order = (a, b) => b.evidence - a.evidence || b.neg - a.neg || (a.subject < b.subject ? -1 : 1);
+export const order = (a, b) => Math.max(b.evidence, REST) - Math.max(a.evidence, REST) || b.neg - a.neg || (a.subject < b.subject ? -1 : 1);
 
 export class Subjects {
   constructor(choose) {

@@ -12,6 +12,7 @@ import click
 from msgspec import structs
 from rich.console import Console
 from rich.panel import Panel
+from rich.text import Text
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from alerts import endpoints, lanes
@@ -178,13 +179,13 @@ async def _go_on(found: Stack) -> None:
 def _panel(first: Received, seconds: float) -> Panel:
     data = first.event["data"]
     lines = [
-        f"[bold]{first.event['type']}[/bold]  {data['subject']['id']}  {data['severity']}",
+        f"{first.event['type']}  {data['subject']['id']}  {data['severity']}",
         safe(data["summary"]["en"], 300),
         safe(data["summary"]["zh"], 300),
         *(f"  · {safe(one['source'], 30)}: {safe(one['excerpt'] or one['title'], 110)}" for one in data["documents"][:3]),
         f"signature {'verified' if first.verified else 'NOT VERIFIED'}, webhook-id {first.id}",
     ]
-    return Panel("\n".join(line.replace("[/", "\\[/") for line in lines), title=f"The alert, as its receiver saw it after {seconds:.0f} s")
+    return Panel(Text("\n".join(lines)), title=f"The alert, as its receiver saw it after {seconds:.0f} s")
 
 
 def _result(receiver: Receiver, books: Accounting, pushed: int, seconds: float) -> dict[str, Any]:

@@ -6,11 +6,9 @@ Every test ends by asserting that the browser reported nothing: no console error
 import asyncio
 import contextlib
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,9 +24,7 @@ from groundswell.keys import MINUTE_MS, Keys
 from groundswell.records import LiveRow
 from groundswell.settings import Settings
 from stream.topology import Topology
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import believable
+from tests import believable
 
 ARGS = [
     "--no-sandbox",
@@ -325,4 +321,5 @@ def test_the_chart_is_read_by_keyboard_and_as_a_table(site: Site, browser: Brows
             page.keyboard.press("ArrowLeft")
         assert page.locator("#chart-says").inner_text() != now
         page.locator("#chart-details summary").click()
+        expect(page.locator("#chart-rows tr").first).to_be_visible()
         assert page.locator("#chart-rows tr").count() >= 175

@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import believable
 import fakeredis
 import httpx
 import pytest
@@ -23,6 +22,7 @@ from groundswell.records import Acknowledgement
 from groundswell.settings import Settings
 from groundswell.shown import Shown
 from stream.topology import SCORED, Topology
+from tests import believable
 
 NOW = 1_795_300_020_000
 KEYS = Keys()

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import believable
 import fakeredis
 import msgspec
 import pytest
@@ -17,6 +16,7 @@ from groundswell.keys import Keys
 from groundswell.records import Acknowledgement, LiveRow
 from groundswell.shown import Shown
 from stream.topology import SCORED, Topology
+from tests import believable
 
 NOW = 1_795_300_020_000
 KEYS = Keys()

@@ -1,0 +1,208 @@
+"""Commands that look and change nothing: watch, alerts, accounting, dead-letters, deliveries, health."""
+
+import asyncio
+import base64
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from redis.asyncio import Redis
+from rich.console import Console
+from rich.table import Table
+
+from alerts import lanes
+from groundswell import accounting as the_books
+from groundswell import beat, runfile, times
+from groundswell.clock import SystemClock
+from groundswell.commands.processes import the_settings, topology_of
+from groundswell.connect import open_consumer, open_redis
+from groundswell.keys import Keys
+from groundswell.records import AlertView, DeadLetter
+from groundswell.settings import Settings
+from groundswell.text import safe
+from stream import create
+from stream.topology import DEAD_LETTERS, SCORED, Topology
+
+T = TypeVar("T")
+Look = Callable[[Settings, Topology, "Redis[Any]", Keys], Awaitable[T]]
+FOUND_S = 10.0
+STAGES = ("ingest", "tag", "aggregate", "deliver", "dashboard")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _with_redis(ctx: click.Context, look: "Look[T]") -> T:
+    settings = runfile.joined(the_settings(ctx))
+
+    async def run() -> T:
+        redis = await open_redis(settings)
+        try:
+            topology = topology_of(settings)
+            return await look(settings, topology, redis, Keys(topology.prefix))
+        finally:
+            await redis.aclose()
+
+    return asyncio.run(run())
+
+
+@click.command()
+@click.pass_context
+def watch(ctx: click.Context) -> None:
+    """Subjects by negative mentions now against expected, and alerts as they fire; Ctrl-C ends it."""
+    from groundswell import watch as view
+
+    settings = runfile.joined(the_settings(ctx))
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await view.watch(settings, topology_of(settings), SystemClock(), stop)
+
+    asyncio.run(run())
+
+
+@click.command()
+@json_option
+@click.option("--limit", default=50, show_default=True, help="The newest so many.")
+@click.pass_context
+def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
+    """List alerts, newest first."""
+
+    async def look(_settings: Settings, _topology: Topology, redis: "Redis[Any]", keys: Keys) -> list[AlertView]:
+        names = [name.decode() for name in await redis.zrevrange(keys.alerts, 0, limit - 1)]
+        found = await redis.mget([keys.alert(name) for name in names]) if names else []
+        return [msgspec.json.decode(raw, type=AlertView) for raw in found if raw]
+
+    views = _with_redis(ctx, look)
+    if as_json:
+        click.echo(msgspec.json.encode(views).decode())
+        return
+    table = Table("since", "subject", "state", "negatives", "expected", "effect", "episode", box=None)
+    for view in views:
+        data = view.event.data
+        table.add_row(
+            data.started_at, f"{data.subject.names.get('en', '')} {data.subject.names.get('zh', '')} {data.subject.id}".strip(),
+            data.state, str(data.observed.negatives), f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
+        )  # fmt: skip
+    Console().print(table if views else "No alerts.")
+
+
+@click.command()
+@json_option
+@click.option("--assert", "must_hold", is_flag=True, help="Exit status 1 when the books do not balance.")
+@click.pass_context
+def accounting(ctx: click.Context, as_json: bool, must_hold: bool) -> int:
+    """What became of every input: read = applied + duplicate + late + dead-lettered + in flight, stage by stage."""
+
+    async def look(_settings: Settings, topology: Topology, redis: "Redis[Any]", keys: Keys) -> the_books.Accounting:
+        return await the_books.account(redis, keys, topology.partitions(SCORED), await lanes.books(redis, keys))
+
+    found = _with_redis(ctx, look)
+    if as_json:
+        click.echo(msgspec.json.encode({"stages": found.as_json(), "balanced": found.balanced, "wrong": found.wrong}).decode())
+    else:
+        columns = ("read", "applied", "duplicate", "late", "dead_lettered", "in_flight", "emitted")
+        table = Table("stage", *(column.replace("_", " ") for column in columns), box=None)
+        for name, counts in found.stages.items():
+            table.add_row(name, *(f"{getattr(counts, column):,}" for column in columns))
+        Console().print(table)
+        click.echo("Balanced." if found.balanced else "\n".join(found.wrong))
+    return 1 if must_hold and not found.balanced else 0
+
+
+@click.command(name="dead-letters")
+@json_option
+@click.option("--limit", default=50, show_default=True, help="The newest so many.")
+@click.option("--reason", help="Only this reason.")
+@click.pass_context
+def dead_letters(ctx: click.Context, as_json: bool, limit: int, reason: str | None) -> None:
+    """List inputs that were refused: why, and where they came from."""
+    settings = runfile.joined(the_settings(ctx))
+    letters = [letter for letter in asyncio.run(_letters(settings)) if reason in (None, letter.reason)]
+    letters = sorted(letters, key=lambda letter: letter.at)[-limit:]
+    if as_json:
+        click.echo(msgspec.json.encode([_printed(letter) for letter in letters]).decode())
+        return
+    table = Table("at", "stage", "reason", "topic/partition/offset/index", "what", "what to do", box=None)
+    for letter in letters:
+        where = f"{letter.topic}/{letter.src.partition}/{letter.src.offset}/{letter.src.index}"
+        table.add_row(times.rfc3339(letter.at), letter.stage, letter.reason, where, safe(letter.message, 120), letter.remedy)
+    Console().print(table if letters else "No dead letters.")
+
+
+async def _letters(settings: Settings) -> list[DeadLetter]:
+    topology = topology_of(settings)
+    consumer = await open_consumer(settings, None, [topology.name(DEAD_LETTERS)])
+    try:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        starts = await consumer.beginning_offsets(list(consumer.assignment()))
+        left = {partition for partition, end in ends.items() if end > starts[partition]}
+        found = []
+        async with asyncio.timeout(FOUND_S):
+            while left:
+                for partition, records in (await consumer.getmany(timeout_ms=300)).items():
+                    found += [msgspec.json.decode(record.value, type=DeadLetter) for record in records if record.value]
+                    if records[-1].offset + 1 >= ends[partition]:
+                        left.discard(partition)
+        return found
+    finally:
+        await consumer.stop()
+
+
+def _printed(letter: DeadLetter) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(letter)
+    plain["payload"] = base64.b64encode(letter.payload).decode()
+    return plain
+
+
+@click.command()
+@json_option
+@click.option("--limit", default=50, show_default=True, help="The newest so many.")
+@click.pass_context
+def deliveries(ctx: click.Context, as_json: bool, limit: int) -> None:
+    """List delivery attempts, newest first."""
+
+    async def look(_settings: Settings, _topology: Topology, redis: "Redis[Any]", keys: Keys) -> list[Any]:
+        return list(await lanes.deliveries(redis, keys, limit=limit))
+
+    rows = _with_redis(ctx, look)
+    if as_json:
+        click.echo(msgspec.json.encode(rows).decode())
+        return
+    table = Table("at", "endpoint", "event", "attempt", "outcome", "status", "ms", "why", box=None)
+    for row in rows:
+        table.add_row(times.rfc3339(row.at), row.endpoint, row.event, str(row.attempt), row.outcome, str(row.status or ""),
+                      str(row.latency_ms), safe(row.reason, 80))  # fmt: skip
+    Console().print(table if rows else "No deliveries.")
+
+
+@click.command()
+@json_option
+@click.option("--process", "only", help="Only this process: exit status 0 when it beats.")
+@click.pass_context
+def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
+    """Each part in words. Exit status 0: all well; 1: something is not."""
+
+    async def look(settings: Settings, topology: Topology, redis: "Redis[Any]", keys: Keys) -> tuple[list[beat.Beat], list[str], list[str]]:
+        missing = topology.missing(await create.found(settings))
+        books = await the_books.account(redis, keys, topology.partitions(SCORED), await lanes.books(redis, keys))
+        return await beat.beats(redis, keys), list(missing), books.wrong
+
+    beats, missing, wrong = _with_redis(ctx, look)
+    wanted = (only,) if only else STAGES
+    alive = {one.stage for one in beats}
+    sentences = [f"{stage}: no process has said that it lives within 10 s. Start `groundswell {stage}`." for stage in wanted if stage not in alive]
+    if not only:
+        sentences += [f"topics: {sentence}. Run `groundswell topology --create`." for sentence in missing]
+        sentences += [f"accounting: {sentence}" for sentence in wrong]
+    if as_json:
+        click.echo(msgspec.json.encode({"healthy": not sentences, "wrong": sentences, "processes": beats}).decode())
+    else:
+        click.echo("\n".join(sentences) if sentences else "All well.")
+        for one in beats:
+            note = f", {one.note}" if one.note else ""
+            click.echo(f"{one.stage}: {one.state} (process {one.pid}), {one.in_flight} in flight, {one.lag} messages behind{note}.")
+    return 1 if sentences else 0
