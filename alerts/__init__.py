@@ -1,0 +1,1 @@
+"""From alert events to people and machines: deliver.py runs it, pipeline.py decides, channels/ speak. Start there."""

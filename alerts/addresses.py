@@ -1,6 +1,7 @@
-"""Which IP addresses a webhook may never reach. Own tables: `ipaddress.is_global` is true for multicast, 6to4 and others.
+"""Which IP addresses a webhook may never reach. Own tables: `ipaddress.is_global` is true for multicast, 6to4, others.
 
-Pure; guard.py asks it for names, literals and each connection about to be made. Source: the IANA special-purpose registries.
+Pure; guard.py asks it for names, literals and each connection about to be made. Source: IANA's special-purpose
+registries.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -11,7 +12,8 @@ Network = IPv4Network | IPv6Network
 CLOSED_V4 = tuple(
     IPv4Network(text)
     for text in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12",
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
+        "172.16.0.0/12",
         "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
         "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
     )
@@ -49,7 +51,7 @@ def is_metadata(address: Address) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """A receiver on the internet: not private, loopback, link-local, multicast, reserved or a tunnel to one of these."""
+    """On the internet: not private, loopback, link-local, multicast, reserved or a tunnel to one of these."""
     inner = bare(address)
     if isinstance(inner, IPv4Address):
         return not any(inner in network for network in CLOSED_V4)

@@ -1,7 +1,8 @@
-"""The deliver process. Read it first: `run` waits for the lease, plans (intake.py) and sends (slots.py) while it has it.
+"""The deliver process. Read it first: `run` waits for the lease, then plans (intake.py) and sends (slots.py).
 
-One process plans and sends, since silences and limits span partitions; others stand by and take over within seconds. What is
-waiting lies in Redis (lanes.py), so a killed process goes on where it was.
+One process plans and sends, since silences and limits span partitions; others stand by and take over within seconds.
+What
+waits lies in Redis (lanes.py), so a killed process goes on where it was.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ import socket
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
+from aiokafka import AIOKafkaProducer
 from redis.exceptions import RedisError
 
 from alerts.guard import LookUps, Rules
@@ -25,7 +27,7 @@ from alerts.send import Sender
 from alerts.slots import Slots
 from groundswell.beat import keep_beating
 from groundswell.clock import Clock
-from groundswell.connect import close_producer, open_consumer, open_producer, open_redis
+from groundswell.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
 from groundswell.control import ControlView, follow
 from groundswell.decisions import Stage
 from groundswell.errors import Fenced
@@ -52,43 +54,44 @@ async def run(
 ) -> None:
     """Deliver alerts until `stop`; then finish the tries under way within `drain_s`.
 
-    `steps_s`, `rng` and `look_ups` (retry schedule, jitter, name resolution) are parameters for tests. Raises Misconfigured and
-    Retryable at the start (NoSecretKey, BadSetting, BrokerAway, RedisAway), Fatal later: the process must end with status 1.
+    `steps_s`, `rng` and `look_ups` (retry schedule, jitter, name resolution) are parameters for tests. Raises
+    Misconfigured and Retryable at the start (NoSecretKey, BadSetting, BrokerAway, RedisAway), Fatal later: then the
+    process must end with status 1.
     """
-    process = _Process(settings, topology, clock, SecretBox(settings.secret_key), Rules.of(settings), steps_s, rng)
+    box, rules = SecretBox(settings.secret_key), Rules.of(settings)
     async with AsyncExitStack() as stack:
-        process.redis = await open_redis(settings)
-        stack.push_async_callback(process.redis.aclose)
-        process.producer = await open_producer(settings)
-        stack.push_async_callback(close_producer, process.producer)
-        process.sender = Sender(process.rules, clock, settings.deliver_timeout_s, look_ups)
-        stack.callback(process.sender.close)
+        redis = await open_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        producer = await open_producer(settings)
+        stack.push_async_callback(close_producer, producer)
+        sender = Sender(rules, clock, settings.deliver_timeout_s, look_ups)
+        stack.callback(sender.close)
+        process = _Process(settings, topology, clock, redis, producer, sender, box, steps_s, rng)
         await _plainly(process.run(stop))
 
 
+@dataclass
 class _Process:
     """What lives as long as the process; the view and the beat go on while it stands by."""
 
-    redis: Redis
-    producer: Any
+    settings: Settings
+    topology: Topology
+    clock: Clock
+    redis: RedisClient
+    producer: AIOKafkaProducer
     sender: Sender
+    box: SecretBox
+    steps_s: Sequence[float]
+    rng: random.Random | None
+    view: ControlView = field(default_factory=ControlView)
+    state: str = "starting"
+    note: str = "reads the control topic"
+    intake: Intake | None = None
+    slots: Slots | None = None
 
-    def __init__(
-        self,
-        settings: Settings,
-        topology: Topology,
-        clock: Clock,
-        box: SecretBox,
-        rules: Rules,
-        steps_s: Sequence[float],
-        rng: random.Random | None,
-    ) -> None:
-        self.settings, self.topology, self.clock = settings, topology, clock
-        self.box, self.rules, self.steps_s, self.rng = box, rules, steps_s, rng
-        self.keys, self.view = Keys(topology.prefix), ControlView()
-        self.state, self.note = "starting", "reads the control topic"
-        self.intake: Intake | None = None
-        self.slots: Slots | None = None
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.topology.prefix)
 
     async def run(self, stop: asyncio.Event) -> None:
         instance = f"{socket.gethostname()}-{os.getpid()}"
@@ -119,16 +122,16 @@ class _Process:
         """Plan and send until `stop`. Raises Fenced when the lease is lost."""
         log().info("leads", endpoints=len(self.view.endpoints), allow=self.settings.deliver_allow)
         slots = Slots(
-            lanes,
-            self.view,
-            self.sender,
-            self.box,
-            self.producer,
-            self.topology,
-            self.clock,
-            self.settings.deliver_timeout_s,
-            self.steps_s,
-            self.rng,
+            lanes=lanes,
+            view=self.view,
+            sender=self.sender,
+            box=self.box,
+            producer=self.producer,
+            topology=self.topology,
+            clock=self.clock,
+            claim_s=self.settings.deliver_timeout_s,
+            steps_s=self.steps_s,
+            rng=self.rng,
         )
         consumer = await open_consumer(self.settings, group=f"{self.topology.prefix}-deliver")
         try:
@@ -136,7 +139,15 @@ class _Process:
                 renewing = tasks.create_task(self._renew(lanes))
                 if await lanes.incarnation() != self.view.incarnation:
                     await self._begin(lanes)
-                intake = Intake(consumer, self.producer, lanes, self.view, self.topology, self.clock, slots.wake)
+                intake = Intake(
+                    consumer=consumer,
+                    producer=self.producer,
+                    lanes=lanes,
+                    view=self.view,
+                    topology=self.topology,
+                    clock=self.clock,
+                    wake=slots.wake,
+                )
                 self.intake, self.slots, self.state, self.note = intake, slots, "running", ""
                 working = [tasks.create_task(intake.run(stop)), tasks.create_task(slots.run(stop))]
                 await stop.wait()

@@ -39,7 +39,8 @@ async def add(
 ) -> tuple[Endpoint, str]:
     """Make an endpoint known and return it with its signing secret, which is shown this once.
 
-    `subjects` limits it to these and their pairs with topics. Raises AddressRefused, NoSecretKey, BrokerAway, ProduceFailed.
+    `subjects` limits it to these and their pairs with topics. Raises AddressRefused, NoSecretKey, BrokerAway,
+    ProduceFailed.
     """
     box, rules = SecretBox(settings.secret_key), Rules.of(settings)
     target = check_url(url, rules)

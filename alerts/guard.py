@@ -1,7 +1,7 @@
-"""Keeps webhooks out of our own network: the address as written, the addresses its name has, and each connection about to be made.
+"""Keeps webhooks out of our own network: judges the URL as written, what its name resolves to, and each connection.
 
-Three layers, because each alone is beaten: a name is checked and then resolves otherwise (rebinding), aiohttp never asks the
-resolver about a literal, and a socket sees no mixed answers. The operator's exceptions come from the settings only.
+Three layers, because each alone is beaten: a name is checked and then resolves otherwise (rebinding), aiohttp never
+asks the resolver about a literal, and a socket sees no mixed answers. The operator's exceptions come from the settings.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Reads the alerts topic and plans each event for each endpoint: into lanes (Redis, which is the offset authority), then the commit.
+"""Reads the alerts topic and plans each event for each endpoint: into lanes (Redis has the offsets), then the commit.
 
-pipeline.py decides, lanes.py remembers, slots.py sends what waits there. An event that a silence held back is planned again when
-the silence ends.
+pipeline.py decides, lanes.py remembers, slots.py sends what waits there. An event that a silence held back is planned
+again when the silence ends.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ class Intake:
 
     def __init__(
         self,
+        *,
         consumer: AIOKafkaConsumer,
         producer: AIOKafkaProducer,
         lanes: Lanes,
@@ -144,7 +145,7 @@ class Intake:
                 tell(why, kind="delivery", event_id=event.id, endpoint_id=endpoint)
 
     async def _go_to_place(self) -> list[TopicPartition]:
-        """Assign all partitions and seek behind what is planned; Kafka's committed offset is for those who watch the lag."""
+        """Assign all partitions and seek behind what is planned; Kafka's committed offset only shows the lag."""
         name = self._topology.name(ALERTS)
         partitions = [TopicPartition(name, number) for number in range(self._topology.partitions(ALERTS))]
         self._consumer.assign(partitions)
@@ -173,9 +174,7 @@ class Intake:
         try:
             await self._consumer.commit(offsets)
         except KafkaError as error:
-            log().warning(
-                "commit_failed", error=repr(error)[:200], hint="Redis keeps the place; only the shown lag is old."
-            )
+            log().warning("commit_failed", error=repr(error)[:200], hint="Redis keeps the place.")
 
     def _count(self, fate: str) -> None:
         if fate in set(Fate):

@@ -1,7 +1,7 @@
-"""What waits to be sent, in Redis: one lane an endpoint and episode, so that an episode's events arrive in order and none is lost.
+"""What waits to be sent, in Redis: one lane an endpoint and episode, so that events arrive in order and none is lost.
 
-Each step is one script in lua/ (read accept.lua first), fenced by the lease of the one process that plans and sends. A process
-that is killed leaves its place here and nowhere else. All under Keys.delivery, one slot:
+Each step is one script in lua/ (read accept.lua first), fenced by the lease of the one process that plans and sends. A
+process that is killed leaves its place here and nowhere else. All under Keys.delivery, one slot:
 
 lease                       token of the process that plans and sends; expires
 inc, hwm                    which set of topics; hash partition -> last planned offset
@@ -12,7 +12,8 @@ lane:<endpoint>:<episode>   list: event|type, the first one is due or on its way
 due:<endpoint>              zset: episode -> when its lane is next tried, ms
 claims, tries:<endpoint>    hash: episode -> fence of the try under way; -> tries so far
 held                        zset: episode -> when a silence that held something back ends, ms
-waiting, gone, done         hash endpoint -> deliveries waiting; -> when it answered 410; set of what a lost Redis had finished
+waiting, gone               hash: endpoint -> deliveries that wait; -> when it answered 410
+done                        set: endpoint|event finished before Redis was lost; expires
 log:<endpoint>              list: DeliveryOutcome JSON, newest first, capped
 """
 
@@ -22,9 +23,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
 
 from groundswell.books import Counts
+from groundswell.connect import RedisClient
 from groundswell.decisions import Fate
 from groundswell.errors import Fenced, UnfitRedis
 from groundswell.keys import Keys
@@ -69,11 +70,10 @@ class Wait(Struct, frozen=True):
 class Lanes:
     """The lanes as one process sees them; `token` is its name in the lease."""
 
-    def __init__(self, redis: Redis, keys: Keys, token: str) -> None:
-        self._redis: Any = redis  # replies are bytes; its types say bytes or str
-        self._prefix, self._token = keys.delivery, token
+    def __init__(self, redis: RedisClient, keys: Keys, token: str) -> None:
+        self._redis, self._prefix, self._token = redis, keys.delivery, token
 
-    # -- the lease ------------------------------------------------------------------------------------------------------
+    # -- the lease ---------------------------------------------------------------------------------------------
 
     async def hold(self, lease_ms: int) -> bool:
         """Take the lease or keep it; False while another process has it."""
@@ -83,7 +83,7 @@ class Lanes:
         """Give the lease back, so that a standby need not wait for its end."""
         await self._eval("lease", 0)
 
-    # -- planning -------------------------------------------------------------------------------------------------------
+    # -- planning ----------------------------------------------------------------------------------------------
 
     async def incarnation(self) -> str | None:
         """The set of topics whose offsets are kept here; None in an empty Redis."""
@@ -91,7 +91,7 @@ class Lanes:
         return None if found is None else found.decode()
 
     async def begin(self, incarnation: str, done: Iterable[tuple[str, str]] = ()) -> None:
-        """Forget the offsets of other topics. `done`: (endpoint, event) that were finished before this Redis was empty."""
+        """Forget the offsets of other topics. `done`: (endpoint, event) finished before this Redis was empty."""
         name = f"{self._prefix}:done"
         async with self._redis.pipeline(transaction=True) as pipe:
             for endpoint, event in done:
@@ -144,7 +144,7 @@ class Lanes:
     ) -> str:
         """Plan one event: `seen` (this offset was planned), `duplicate` (a newer or the same event was), or `applied`.
 
-        `place` is (partition, offset) on the alerts topic; None tells an episode's newest event again, when a silence ended.
+        `place` is (partition, offset) on the alerts topic; None tells an episode's newest event again after a silence.
         Raises Fenced when another process holds the lease, UnfitRedis when a key holds something foreign.
         """
         partition, offset = place if place is not None else ("", 0)
@@ -169,10 +169,10 @@ class Lanes:
         """The bytes of an event; empty when they expired."""
         return await self._redis.get(f"{self._prefix}:event:{event}") or b""
 
-    # -- sending --------------------------------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------------------
 
     async def claim(self, endpoint: str, now_ms: int, claim_ms: int, *, first: bool = False) -> Item | Wait:
-        """The next delivery due at an endpoint, or how long there is none. `first` takes over what a killed process had begun."""
+        """The next delivery due at an endpoint, or when one is. `first` takes over what a killed process had begun."""
         answer = await self._run("claim", endpoint, now_ms, claim_ms, int(first))
         if answer[0] == "wait":
             return Wait(int(answer[1]) if answer[1] else None)
@@ -189,7 +189,7 @@ class Lanes:
     async def finish(
         self, endpoint: str, item: Item, row: DeliveryOutcome, now_ms: int, again_ms: int | None = None
     ) -> bool:
-        """Note how a try ended; `again_ms` keeps the delivery waiting until then. False: the claim was not ours any more."""
+        """Note how a try ended; `again_ms` keeps it waiting until then. False: the claim was no longer ours."""
         again: int | str = "" if again_ms is None else again_ms
         answer = await self._run(
             "finish", endpoint, item.episode, item.fence, now_ms, again, msgspec.json.encode(row), LOG_MOST
@@ -238,19 +238,17 @@ class Lanes:
         return await self._redis.eval(_SCRIPTS[name], 1, f"{self._prefix}:lease", self._prefix, self._token, *args)
 
 
-async def books(redis: Redis, keys: Keys) -> Counts:
-    """The books of deliver: alert events read, and what became of each. They change in the same script as the offset."""
-    client: Any = redis
-    found: Mapping[bytes, bytes] = await client.hgetall(f"{keys.delivery}:books")
+async def books(redis: RedisClient, keys: Keys) -> Counts:
+    """The books of deliver: alert events read, and what became of each; changed in the same script as the offset."""
+    found: Mapping[bytes, bytes] = await redis.hgetall(f"{keys.delivery}:books")
     return Counts(**{name.decode(): int(count) for name, count in found.items()})
 
 
-async def deliveries(redis: Redis, keys: Keys, endpoint: str = "", limit: int = 100) -> list[DeliveryOutcome]:
+async def deliveries(redis: RedisClient, keys: Keys, endpoint: str = "", limit: int = 100) -> list[DeliveryOutcome]:
     """The newest tries at one endpoint, or at all, newest first."""
-    client: Any = redis
-    known = [endpoint] if endpoint else [name.decode() for name in await client.hkeys(f"{keys.delivery}:waiting")]
+    known = [endpoint] if endpoint else [name.decode() for name in await redis.hkeys(f"{keys.delivery}:waiting")]
     rows: list[DeliveryOutcome] = []
     for name in known:
-        raw = await client.lrange(f"{keys.delivery}:log:{name}", 0, limit - 1)
+        raw = await redis.lrange(f"{keys.delivery}:log:{name}", 0, limit - 1)
         rows += (msgspec.json.decode(row, type=DeliveryOutcome) for row in raw)
     return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]

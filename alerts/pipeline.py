@@ -1,6 +1,6 @@
-"""Which endpoints hear of an alert event, and why the others do not: the stages below, from top to bottom, the first that objects wins.
+"""Which endpoints hear of an alert event, and why others do not: STAGES, top to bottom, the first that objects wins.
 
-Pure: an event, an endpoint, what people set and what was told already; no clock, no Redis. intake.py asks, lanes.py remembers.
+Pure: an event, an endpoint, what people set and what was told already. intake.py asks, lanes.py remembers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Plan:
-    """The endpoints to send to, the reason for each other one, and when to look again because a silence ends (0: never)."""
+    """The endpoints to send to, the reason for each other one, and when a silence ends (0: none holds it back)."""
 
     send: list[str] = field(default_factory=list)
     kept: dict[str, Delivery] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def not_routed(case: Case) -> Delivery | None:
 
 
 def unchanged(case: Case) -> Delivery | None:
-    """It was told this or something newer; and nobody hears that something ended of which he never heard that it began."""
+    """It was told this or something newer; and nobody hears the end of what he never heard the beginning of."""
     if case.done or case.told >= case.event.data.sequence:
         return Delivery.UNCHANGED
     return Delivery.UNCHANGED if case.event.type == "alert.resolved" and case.told < 0 else None

@@ -16,7 +16,7 @@ _decode = msgspec.json.Decoder(DeliveryOutcome).decode
 
 
 async def finished(settings: Settings, topology: Topology) -> set[tuple[str, str]]:
-    """(endpoint, event) of every delivery that ended, from the beginning to the end that the topic has now. Raises BrokerAway."""
+    """(endpoint, event) of every delivery that ended, up to the end the topic has now. Raises BrokerAway."""
     name = topology.name(DELIVERIES)
     left = {TopicPartition(name, number) for number in range(topology.partitions(DELIVERIES))}
     done: set[tuple[str, str]] = set()

@@ -1,4 +1,4 @@
-"""A small local webhook receiver, for `groundswell demo` and tests: verifies with the reference library and keeps what it got."""
+"""A small local webhook receiver for `groundswell demo` and tests; verifies with the reference library."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ class Received(Struct, frozen=True, kw_only=True):
 
 
 class Receiver:
-    """Listens on 127.0.0.1. `answers` are statuses for the next requests; after them every one is 204.
+    """Listens on 127.0.0.1. `answers`: statuses for the next requests, then each is 204; `hang_s` delays every answer.
 
     Give it the secret after the endpoint was added: `receiver.secret = secret`.
     """

@@ -1,5 +1,6 @@
-"""When a failed delivery is tried again: twelve tries over 75 hours, spread by chance, later when the receiver asks for it."""
+"""When a failed delivery is tried again: twelve tries over 75 hours, spread by chance, later when the receiver asks."""
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC
@@ -23,7 +24,8 @@ def wait_s(
 ) -> float | None:
     """Seconds until the try after `attempt` (1 for the first); None when all tries are used up.
 
-    The step varies by 20 % so that receivers are not hit in step; `asked_s` (Retry-After) lengthens it, to one hour at most.
+    The step varies by 20 % so that receivers are not hit in step; `asked_s` (Retry-After) lengthens it, to an hour at
+    most.
     """
     if attempt >= len(steps_s):
         return None
@@ -32,12 +34,12 @@ def wait_s(
 
 
 def asked_s(headers: Mapping[str, str], head: bytes, now_ms: int) -> float | None:
-    """What the receiver asks for: `Retry-After` (seconds or an HTTP date), or `retry_after` of a JSON body; 0 or more, else None."""
+    """Seconds the receiver asks for: `Retry-After` (seconds or an HTTP date) or `retry_after` of a JSON body."""
     header = headers.get("retry-after", "").strip()
     found = _number(header) if header else _from_body(head)
     if found is None and header:
         found = _until(header, now_ms)
-    if found is None or found != found:  # NaN
+    if found is None or math.isnan(found):
         return None
     return min(max(found, 0.0), ASKED_MOST_S)
 

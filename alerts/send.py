@@ -1,4 +1,4 @@
-"""One try: a signed POST behind the address guard, with our own deadlines, and never more of the answer than a few kilobytes.
+"""One try: a signed POST behind the address guard, with our own deadlines, reading little of the answer.
 
 A session for each try: nothing is kept alive that the guard has not seen. Read guard.py for what is refused.
 """

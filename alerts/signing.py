@@ -1,7 +1,7 @@
 """Standard Webhooks signatures, version 1: HMAC-SHA256 over `id.timestamp.body`. webhook.py puts them into headers.
 
-Source: standard-webhooks.md of the Standard Webhooks specification. Signed over bytes and a whole number of seconds: no date
-library comes between the clock and the signature.
+Source: the Standard Webhooks specification, standard-webhooks.md. Signed over bytes and a whole number of seconds: no
+date library comes between the clock and the signature.
 """
 
 import base64

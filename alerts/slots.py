@@ -1,7 +1,7 @@
 """Sends what waits: every endpoint has a slot of its own, so one that is dead or slow delays nobody else.
 
-A slot claims, sends, writes the outcome to Kafka, and only then finishes in Redis: whoever dies in between leaves a second
-delivery of the same id behind, never a missing one.
+A slot claims, sends, writes the outcome to Kafka, and only then finishes in Redis: whoever dies in between leaves a
+second delivery of the same id behind, never a missing one.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ class Slots:
 
     def __init__(
         self,
+        *,
         lanes: Lanes,
         view: ControlView,
         sender: Sender,

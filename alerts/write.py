@@ -1,4 +1,4 @@
-"""What deliver writes to Kafka: how each try ended, and the records it could not read. Each returns once the broker has it."""
+"""What deliver writes to Kafka: how each try ended, and what it could not read. Each returns once the broker has it."""
 
 import asyncio
 from typing import Any

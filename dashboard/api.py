@@ -30,7 +30,7 @@ MAX_CARDS = 50
 class AckRequest(msgspec.Struct):
     """Who has seen it; all may be left out."""
 
-    by: str = "page"
+    by: str = rows.NOBODY
     note: str = ""
 
 
@@ -153,7 +153,7 @@ async def acknowledge(request: Request) -> Response:
         raise NotJson(remedy='Send {} or {"by": "name", "note": "words"}.') from error
     if await history.alert(here.redis, here.keys, episode) is None:
         return problem(404, "no_such_episode", "There is no such episode.", "GET /api/v1/alerts lists the newest.")
-    ack = await here.intake.acknowledge(episode, safe(asked.by, 80) or "page", safe(asked.note, 500))
+    ack = await here.intake.acknowledge(episode, safe(asked.by, 80) or rows.NOBODY, safe(asked.note, 500))
     return answer(request, {"id": episode, "by": ack.by, "at": ack.at}, 202)
 
 

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from dashboard.history import MAX_POINTS, STEPS_S, Series
-from dashboard.rows import at_ms, link
+from dashboard.rows import NOBODY, at_ms, link
 from groundswell.keys import HOUR_MS
 from groundswell.records import Acknowledgement, AlertDocument, AlertView
 
@@ -110,7 +110,7 @@ def timeline(view: AlertView, ack: Acknowledgement | None) -> list[dict[str, Any
     if not view.timeline and (detected := at_ms(data.detected_at)) is not None:
         steps.append({"at": detected, "what": "firing", "who": ""})
     if ack is not None:
-        steps.append({"at": ack.at, "what": "acknowledged", "who": visible(ack.by)[:80]})
+        steps.append({"at": ack.at, "what": "acknowledged", "who": "" if ack.by == NOBODY else visible(ack.by)[:80]})
     return sorted(steps, key=lambda step: step["at"])
 
 

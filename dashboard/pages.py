@@ -28,6 +28,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.globals["span"] = rows.span
 _templates.filters["path"] = partial(quote, safe="")
 _templates.filters["rfc3339"] = rfc3339
 

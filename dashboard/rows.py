@@ -9,12 +9,18 @@ from groundswell.text import safe
 from groundswell.times import parse_ms
 
 MARKET = "market"
+NOBODY = "page"  # whom an acknowledgement without a name is from
 REST = -9.0  # evidence under this is none: then the count decides
 
 
+def span(low: int, high: int) -> str:
+    """2–9, or 0 where both ends are one."""
+    return f"{low}" if low == high else f"{low}–{high}"
+
+
 def ack_row(ack: Acknowledgement | None) -> dict[str, Any] | None:
-    """Who has seen an episode, and when."""
-    return None if ack is None else {"by": ack.by, "at": ack.at, "note": ack.note}
+    """Who has seen an episode, and when; "" for somebody at the page who gave no name."""
+    return None if ack is None else {"by": "" if ack.by == NOBODY else ack.by, "at": ack.at, "note": ack.note}
 
 
 def at_ms(value: Any) -> int | None:

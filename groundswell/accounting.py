@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
 
 from groundswell import beat, books
 from groundswell.books import Counts
+from groundswell.connect import RedisClient
 from groundswell.decisions import Stage
 from groundswell.keys import Keys
 
@@ -31,7 +31,7 @@ class Accounting(Struct, kw_only=True):
         return {name: msgspec.to_builtins(counts) for name, counts in self.stages.items()}
 
 
-async def account(redis: "Redis[Any]", keys: Keys, scored_partitions: int, delivered: Counts) -> Accounting:
+async def account(redis: RedisClient, keys: Keys, scored_partitions: int, delivered: Counts) -> Accounting:
     """Read all books. `delivered` is what the delivery lanes say of themselves."""
     stages = {
         Stage.INGEST.value: await books.total(redis, keys.books("ingest", "*", "*")),
@@ -47,7 +47,7 @@ async def account(redis: "Redis[Any]", keys: Keys, scored_partitions: int, deliv
     return Accounting(stages=stages, wrong=_wrong(stages))
 
 
-async def _aggregate(redis: "Redis[Any]", keys: Keys, scored_partitions: int) -> Counts:
+async def _aggregate(redis: RedisClient, keys: Keys, scored_partitions: int) -> Counts:
     pipeline = redis.pipeline(transaction=False)
     for partition in range(scored_partitions):
         pipeline.hget(keys.state(partition), "books")

@@ -3,14 +3,15 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from groundswell.clock import Clock
+from groundswell.connect import RedisClient
 from groundswell.keys import Keys
 
 EVERY_S = 2.0
@@ -31,19 +32,17 @@ class Beat(Struct, kw_only=True, frozen=True):
 
 
 async def keep_beating(
-    redis: "Redis[Any]", keys: Keys, clock: Clock, stage: str, instance: str, look: Callable[[], dict[str, Any]]
+    redis: RedisClient, keys: Keys, clock: Clock, stage: str, instance: str, look: Callable[[], dict[str, Any]]
 ) -> None:
     """Until cancelled. `look` gives the fields that change; a Redis that is away costs a beat, nothing else."""
     while True:
         beat = Beat(stage=stage, instance=instance, pid=os.getpid(), at=clock.now_ms(), **look())
-        try:
+        with suppress(RedisError):  # the stage itself notices and says so
             await redis.set(keys.beat(stage, instance), msgspec.json.encode(beat), ex=EXPIRES_S)
-        except RedisError:
-            pass  # the stage itself notices and says so
         await asyncio.sleep(EVERY_S)
 
 
-async def beats(redis: "Redis[Any]", keys: Keys) -> list[Beat]:
+async def beats(redis: RedisClient, keys: Keys) -> list[Beat]:
     """All processes that beat within the last ten seconds, by stage and instance."""
     found = []
     async for key in redis.scan_iter(match=keys.beat("*"), count=500):

@@ -4,13 +4,14 @@ Before a stage commits offset `o` it writes the counts of everything below `o` u
 committed offset and takes up the counts of exactly that offset, so what is read again is not counted again.
 """
 
-from typing import Any
+from typing import Self
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
 
-KEPT = 64  # offsets kept: a commit may trail by a few
+from groundswell.connect import RedisClient
+
+KEPT = 4_000  # notes kept; the older half goes. A commit trails by seconds, and a busy partition makes 200 notes in one
 
 
 class Counts(Struct, kw_only=True):
@@ -24,7 +25,7 @@ class Counts(Struct, kw_only=True):
     in_flight: int = 0
     emitted: int = 0  # outputs written: documents by ingest, rows by tag
 
-    def __iadd__(self, other: "Counts") -> "Counts":
+    def __iadd__(self, other: "Counts") -> Self:
         for field in self.__struct_fields__:
             setattr(self, field, getattr(self, field) + getattr(other, field))
         return self
@@ -37,7 +38,7 @@ class Counts(Struct, kw_only=True):
 _decode = msgspec.json.Decoder(Counts).decode
 
 
-async def keep(redis: "Redis[Any]", key: str, offset: int, counts: Counts) -> None:
+async def keep(redis: RedisClient, key: str, offset: int, counts: Counts) -> None:
     """Note the counts of everything below `offset`; call it before the commit."""
     await redis.hset(key, str(offset), msgspec.json.encode(counts))
     if await redis.hlen(key) > KEPT:
@@ -45,7 +46,7 @@ async def keep(redis: "Redis[Any]", key: str, offset: int, counts: Counts) -> No
         await redis.hdel(key, *(str(old) for old in offsets[: -KEPT // 2]))
 
 
-async def resume(redis: "Redis[Any]", key: str, offset: int) -> Counts:
+async def resume(redis: RedisClient, key: str, offset: int) -> Counts:
     """The counts of what lies below `offset`, the first one read; a fresh partition starts at nothing.
 
     Offsets may have holes (markers, compaction), so the newest note at or below counts.
@@ -55,7 +56,7 @@ async def resume(redis: "Redis[Any]", key: str, offset: int) -> Counts:
     return _decode(raw) if raw else Counts()
 
 
-async def total(redis: "Redis[Any]", pattern: str, committed: dict[str, int] | None = None) -> Counts:
+async def total(redis: RedisClient, pattern: str, committed: dict[str, int] | None = None) -> Counts:
     """The sum over all partitions of the newest counts of each (`committed`: of that offset, by key)."""
     whole = Counts()
     async for key in redis.scan_iter(match=pattern, count=500):

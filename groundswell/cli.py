@@ -67,20 +67,27 @@ class Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of settings. Default: groundswell.toml if it is there.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A TOML file of settings. Default: groundswell.toml if it is there.",
+)
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Watches news and comment streams and warns, with evidence, when negative talk surges."""
     found = os.environ.get("GROUNDSWELL_CONFIG")
     ctx.obj = {
         "environment": dict(os.environ),
-        "config": config or (Path(found) if found else Path("groundswell.toml") if Path("groundswell.toml").exists() else None),
+        "config": config
+        or (Path(found) if found else Path("groundswell.toml") if Path("groundswell.toml").exists() else None),
     }
 
 

@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 from groundswell.errors import BadSetting, BrokerAway, ProduceFailed, RedisAway, UnfitRedis
 from groundswell.settings import Settings
 
+RedisClient = Any  # redis.asyncio.Redis: its stubs call every reply str or bytes, with this configuration all are bytes
+
 MAX_MESSAGE_BYTES = 1_048_576
 START_S = 20.0
 ACKNOWLEDGE_S = 30.0
@@ -72,31 +74,39 @@ async def open_consumer(
     return consumer
 
 
-async def open_redis(settings: Settings) -> "Redis[bytes]":
+async def open_redis(settings: Settings) -> RedisClient:
     """A client that answers. Raises RedisAway, UnfitRedis, BadSetting."""
     try:
-        redis: Redis[bytes] = Redis.from_url(
+        redis: RedisClient = Redis.from_url(
             settings.redis, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
         )
     except ValueError as error:
         raise BadSetting(
-            f"The Redis address {settings.redis!r} is not one: {error}.", remedy="Write redis://host:port/0."
+            f"The Redis address {_shown(settings.redis)!r} is not one: {error}.", remedy="Write redis://host:port/0."
         ) from error
     try:
         async with asyncio.timeout(START_S):
             await redis.ping()
     except (RedisConnectionError, OSError, TimeoutError) as error:
         await redis.aclose()
-        raise RedisAway(f"Redis does not answer at {settings.redis.rpartition('@')[2]}.") from error
+        raise RedisAway(f"Redis does not answer at {_shown(settings.redis)}: {error}.") from error
+    except RedisError as error:
+        await redis.aclose()
+        raise RedisAway(f"Redis at {_shown(settings.redis)} refuses us: {error}.") from error
     try:
-        memory = await redis.info("memory")
+        told = await redis.info()
     except RedisError:
         return redis  # embedded: it has no INFO and never evicts
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
+    policy, version = told.get("maxmemory_policy", "noeviction"), str(told.get("redis_version", "7"))
+    if policy != "noeviction" or int(version.partition(".")[0]) < 7:
         await redis.aclose()
-        raise UnfitRedis(f"Redis may evict our keys: maxmemory-policy is {policy}.")
+        raise UnfitRedis(f"Redis {version} with maxmemory-policy {policy} does not keep what it is given.")
     return redis
+
+
+def _shown(url: str) -> str:
+    """An address without its password, for messages."""
+    return url.rpartition("@")[2]
 
 
 async def acknowledged(waiting: "Sequence[asyncio.Future[Any]]") -> None:

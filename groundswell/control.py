@@ -1,4 +1,4 @@
-"""What people set while everything runs: endpoints, acknowledgements, silences. One compacted topic, one view of it in each process.
+"""What people set while everything runs: endpoints, acknowledgements, silences. One compacted topic, one view of it.
 
 Only the command line and the dashboard write (`write`, `erase`); every stage reads from the beginning (`follow`).
 """
@@ -33,7 +33,7 @@ class ControlView:
         self.revision = 0
 
     def apply(self, key: str, value: bytes | None) -> None:
-        """Take up one record; None forgets the object. No clock, no broker. Raises WrongShape and leaves the view as it was."""
+        """Take up one record; None forgets the object. Raises WrongShape and leaves the view as it was."""
         found = None if value is None else _object(key, value)
         for kind in (self.endpoints, self.acks, self.silences):
             kind.pop(key, None)
@@ -52,7 +52,7 @@ class ControlView:
 async def follow(
     settings: Settings, topology: Topology, view: ControlView, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
-    """Keep `view` true until `stop`; `ready` is set once all that was written before the call is in it. Raises BrokerAway."""
+    """Keep `view` true until `stop`; `ready` is set once it has all that was written before. Raises BrokerAway."""
     partition = TopicPartition(topology.name(CONTROL), 0)
     consumer = await open_consumer(settings, group=None)
     try:

@@ -86,10 +86,11 @@ async def start(topics: Mapping[str, int]) -> EmbeddedProcess:
 def main() -> None:
     """The child: serve until standard input closes."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, lambda *_: sys.exit(0))  # an exit that stops Redis: it is a process of its own
     topics = json.loads(sys.argv[1])
     with _broker(topics) as kafka, _redis() as (redis, kind):
-        print(json.dumps({"kafka": kafka, "redis": redis, "redis_kind": kind}), flush=True)
+        sys.stdout.write(json.dumps({"kafka": kafka, "redis": redis, "redis_kind": kind}) + "\n")
+        sys.stdout.flush()
         sys.stdin.buffer.read()
 
 

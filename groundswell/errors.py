@@ -220,7 +220,7 @@ class UnfitRedis(Misconfigured):
     """This Redis could drop our data."""
 
     reason = "unfit_redis"
-    remedy = "Set `maxmemory-policy noeviction` and use Redis 6.2 or later."
+    remedy = "Set `maxmemory-policy noeviction` and use Redis 7.0 or later."
 
 
 class NothingRuns(Misconfigured):

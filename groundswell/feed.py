@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -17,7 +18,23 @@ from msgspec import Struct
 from groundswell import times
 from groundswell.errors import Misconfigured
 
-FIELDS = ("text", "id", "title", "url", "source", "author", "published_at", "lang", "symbols", "engagement", "parent_id", "feed")
+FIELDS = (
+    "text",
+    "id",
+    "title",
+    "url",
+    "source",
+    "author",
+    "published_at",
+    "lang",
+    "symbols",
+    "engagement",
+    "parent_id",
+    "retracted",
+    "feed",
+)
+BOM = b"\xef\xbb\xbf"
+CSV_CELL_CHARS = 1_048_576  # what is too long for a document is refused by ingest, not here
 Form = Literal["jsonl", "csv", "text"]
 
 
@@ -48,8 +65,11 @@ def parse_map(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def size(path: str) -> int | None:
-    """Bytes to read, for a progress bar; None for standard input."""
-    return None if path == "-" else Path(path).stat().st_size
+    """Bytes to read, for a progress bar; None for standard input. Raises BadFile."""
+    try:
+        return None if path == "-" else Path(path).stat().st_size
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def read(path: str, columns: Mapping[str, str]) -> Iterator[Line]:
@@ -66,6 +86,8 @@ def read(path: str, columns: Mapping[str, str]) -> Iterator[Line]:
                 yield from _lines(file, file, path, columns)
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (EOFError, zlib.error, csv.Error) as error:
+        raise BadFile(f"{path} cannot be read to its end: {error}.") from error
 
 
 def _lines(content: BinaryIO, file: BinaryIO, name: str, columns: Mapping[str, str]) -> Iterator[Line]:
@@ -75,26 +97,29 @@ def _lines(content: BinaryIO, file: BinaryIO, name: str, columns: Mapping[str, s
         return file.tell() if seekable else 0
 
     if name.endswith(".csv"):
+        csv.field_size_limit(CSV_CELL_CHARS)
         text = io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="")
         for row in csv.DictReader(text):
             found = {key: value for key, value in row.items() if key and value not in (None, "")}
             yield Line(_renamed(found, columns), b"", position())
         return
     form: Form = "text" if name.endswith(".txt") else "jsonl"
-    for number, line in enumerate(content):
-        stripped = line.strip()
+    first = True
+    for line in content:
+        stripped = (line.removeprefix(BOM) if first else line).strip()
         if not stripped:
             continue
-        if number == 0 and name == "text-or-jsonl" and stripped[:1] not in (b"{", b"["):
+        if first and name == "text-or-jsonl" and stripped[:1] not in (b"{", b"["):
             form = "text"
+        first = False
         if form == "text":
             yield Line({"text": stripped.decode("utf-8", "replace")}, b"", position())
             continue
         try:
-            found = msgspec.json.decode(stripped)
+            decoded = msgspec.json.decode(stripped)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            found = None
-        yield Line(_renamed(found, columns) if isinstance(found, dict) else None, stripped, position())
+            decoded = None
+        yield Line(_renamed(decoded, columns) if isinstance(decoded, dict) else None, stripped, position())
 
 
 def _renamed(found: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
@@ -103,8 +128,11 @@ def _renamed(found: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any
         if theirs in found:
             document[ours] = found[theirs]
     when = document.get("published_at")
-    if isinstance(when, str) and when.isdigit():  # a CSV knows no numbers
+    if isinstance(when, str) and when.isdecimal() and len(when) < 20:  # a CSV knows no numbers
         document["published_at"] = int(when)
+    retracted = document.get("retracted")
+    if isinstance(retracted, str) and retracted.lower() in ("true", "false", "1", "0"):
+        document["retracted"] = retracted.lower() in ("true", "1")
     symbols = document.get("symbols")
     if isinstance(symbols, str):
         document["symbols"] = [part for part in symbols.replace(";", ",").split(",") if part]

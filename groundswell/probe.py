@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 from prometheus_client import REGISTRY, generate_latest
 
+from groundswell.errors import BadSetting
+
 MAX_HEAD_BYTES = 8_192
 READ_S = 5.0
 
 
 async def serve(port: int, ready: Callable[[], bool], host: str = "127.0.0.1") -> asyncio.Server:
-    """Answer until closed. /livez says that the loop turns, /readyz that the process can work."""
+    """Answer until closed. /livez says that the loop turns, /readyz that the process can work. Raises BadSetting."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -18,7 +20,10 @@ async def serve(port: int, ready: Callable[[], bool], host: str = "127.0.0.1") -
                 head = await reader.readuntil(b"\r\n")
             path = head.split(b" ")[1] if head.count(b" ") >= 2 else b"/"
             status, kind, body = _page(path, ready)
-            writer.write(b"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, kind, len(body)))
+            writer.write(
+                b"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+                % (status, kind, len(body))
+            )
             writer.write(body)
             await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
@@ -26,7 +31,13 @@ async def serve(port: int, ready: Callable[[], bool], host: str = "127.0.0.1") -
         finally:
             writer.close()
 
-    return await asyncio.start_server(answer, host, port, limit=MAX_HEAD_BYTES)
+    try:
+        return await asyncio.start_server(answer, host, port, limit=MAX_HEAD_BYTES)
+    except OSError as error:
+        raise BadSetting(
+            f"metrics_port {port} cannot be opened: {error.strerror}.",
+            remedy="Set GROUNDSWELL_METRICS_PORT=0 for a free one.",
+        ) from error
 
 
 def _page(path: bytes, ready: Callable[[], bool]) -> tuple[bytes, bytes, bytes]:

@@ -33,6 +33,7 @@ def write(settings: Settings, running: Running) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Opened for the owner only before anything is in it: it holds the key of the endpoint secrets.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)  # a file left from before may be open to others
         file.write(msgspec.json.encode(running))
     return path
 

@@ -190,7 +190,7 @@ def batches(examples: Sequence[Example], config: Config, tokenizer: Tokenizer, r
     return made
 
 
-def learn(  # noqa: PLR0917
+def learn(
     weights: Weights,
     log_priors: Tensor,
     config: Config,

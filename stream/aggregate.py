@@ -19,18 +19,18 @@ from groundswell.clock import Clock
 from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.decisions import Detected
 from groundswell.errors import Fenced, TopicsMissing, UnknownVersion
-from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
+from groundswell.keys import QUARTER_MS, Keys
 from groundswell.records import DeadLetter, DocumentCard, ScoredBatch, Source
 from groundswell.settings import Settings
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, RECORDS, WATERMARK, log, tell
 from groundswell.text import safe
 from stream import create, entities, surge
 from stream.detect import HISTORY_STEPS, Detector, Policy, Transition, card, expectation
+from stream.directory import Directory
 from stream.live import show
 from stream.partition_loop import Bounds, PartitionLoop, Record
 from stream.relay import Outgoing, relay
 from stream.store import Loaded, Store, Writes
-from stream.directory import Directory
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import SCORED, Topology
 from stream.windows import Applied, Window, advance, advance_idle, due_steps, fold, touches
@@ -87,7 +87,13 @@ class AggregateWork:
         self.parts.pop(partition, None)
         loaded = await self._store.take_up(partition, HISTORY_STEPS * self._policy.step_ms)
         part = Part(
-            partition, loaded.owner, loaded.revision, loaded.offset or 0, loaded.window, self._detector(loaded), self._clock.monotonic_s()
+            partition,
+            loaded.owner,
+            loaded.revision,
+            loaded.offset or 0,
+            loaded.window,
+            self._detector(loaded),
+            self._clock.monotonic_s(),
         )
         self.parts[partition] = part
         return part.offset
@@ -125,10 +131,10 @@ class AggregateWork:
             return
         if self._clock.monotonic_s() - part.last_row_s < self._idle_s:
             return
-        before_ms, change = part.window.watermark_ms, _Change()
+        before, change = (part.window.watermark_ms, part.window.newest_ms), _Change()
         advance_idle(part.window, self._clock.now_ms(), round(self._idle_s * 1000))
         if not due_steps(part.window, self._policy.step_ms, 1):
-            part.window.watermark_ms = before_ms  # nothing to make lasting yet
+            part.window.watermark_ms, part.window.newest_ms = before  # nothing to make lasting yet
             return
         try:
             await self._close_due(part, change)
@@ -143,7 +149,10 @@ class AggregateWork:
         try:
             return _decode(record.value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            refused, payload = UnknownVersion(f"A record on scored cannot be read: {safe(str(error), 200)}."), record.value or b""
+            refused, payload = (
+                UnknownVersion(f"A record on scored cannot be read: {safe(str(error), 200)}."),
+                record.value or b"",
+            )
             change.letters.append(
                 DeadLetter(
                     reason=refused.reason, stage="aggregate", message=str(refused), remedy=refused.remedy,
@@ -184,8 +193,6 @@ class AggregateWork:
                 await asyncio.sleep(0)
         if not self._event_time:
             change.quarters.update(range(due.start // QUARTER_MS, window.closed_ms // QUARTER_MS + 1))
-        open_onsets = [episode.onset_ms for episode in part.detector.open_episodes.values()]
-        window.forget(min([window.closed_ms - (HISTORY_STEPS + 1) * step_ms, *open_onsets]))
 
     async def _commit(self, part: Part, offset: int, change: _Change) -> None:
         window, detector, writes = part.window, part.detector, Writes()
@@ -198,13 +205,15 @@ class AggregateWork:
         if change.told:
             entries = [_encode(Outgoing(event=one.event, evidence=one.evidence)) for one in change.told]
             writes.add("RPUSH", self._keys.outbox(part.partition), *entries)
-        before = msgspec.structs.replace(window.counts)
         part.revision = await self._store.commit(part.partition, part.owner, part.revision, writes)
         part.offset = offset
         window.touched.clear()
+        # Only now: a touched minute must be in memory until it is written, and a fetched one until it is folded.
+        open_onsets = [episode.onset_ms for episode in detector.open_episodes.values()]
+        window.forget(min([window.closed_ms - (HISTORY_STEPS + 1) * self._policy.step_ms, *open_onsets]))
         part.dirty = True
         part.outbox = part.outbox or bool(change.told)
-        self._say(part, change, before.applied)
+        self._say(part, change)
 
     def _write_cards(self, part: Part, change: _Change, writes: Writes) -> None:
         shown: dict[str, list[DocumentCard]] = defaultdict(list)
@@ -226,20 +235,21 @@ class AggregateWork:
                 writes.add("HSET", key, quarter, _encode(expectation(mean, phi15, phi60)))
                 writes.add("HDEL", key, quarter - EXPECTATIONS_KEPT)
 
-    def _say(self, part: Part, change: _Change, applied: int) -> None:
-        del applied
+    def _say(self, part: Part, change: _Change) -> None:
         RECORDS.labels("aggregate", "applied").inc(sum(len(one.rows) for one in change.applied))
         if change.applied:
             EVENT_LAG.labels("aggregate").set((self._clock.now_ms() - change.applied[-1].document.published_at) / 1000)
         WATERMARK.set(min(one.window.watermark_ms for one in self.parts.values()) / 1000)
         for one in change.told:
             data = one.event.data
-            tell(one.decision, kind="detect", stage="aggregate", partition=part.partition, subject=one.subject, episode_id=data.episode_id,
-                 event_id=one.event.id, negatives=data.observed.negatives, expected=data.expected.negatives, onset=data.started_at)  # fmt: skip
+            tell(
+                one.decision, kind="detect", partition=part.partition, subject=one.subject, episode_id=data.episode_id,
+                event_id=one.event.id, negatives=data.observed.negatives, expected=data.expected.negatives, onset=data.started_at,
+            )  # fmt: skip
 
     def _detector(self, loaded: Loaded) -> Detector:
         def hear(decision: Detected, subject: str, facts: dict[str, Any]) -> None:
-            tell(decision, kind="detect", stage="aggregate", subject=subject, **facts)
+            tell(decision, kind="detect", subject=subject, **facts)
 
         detector = Detector(self._policy, self._directory, tell=hear)
         detector.restore(loaded.subjects, loaded.state)

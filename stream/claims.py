@@ -8,10 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from redis.asyncio import Redis
-
+from groundswell.connect import RedisClient
 from groundswell.keys import Keys
 from groundswell.records import Document, Source
 from stream import stories
@@ -41,7 +39,7 @@ def digest(document: Document) -> str:
     return hashlib.blake2b(f"{document.source}\0{document.id}".encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
-async def claim(redis: "Redis[Any]", keys: Keys, documents: Sequence[tuple[Source, Document]]) -> list[Claimed]:
+async def claim(redis: RedisClient, keys: Keys, documents: Sequence[tuple[Source, Document]]) -> list[Claimed]:
     """In order of reading; one answer a document. Three round trips, whatever the number of documents."""
     names = [digest(document) for _, document in documents]
     held = await redis.mget([keys.claim(name) for name in names]) if names else []
@@ -78,7 +76,7 @@ def _standing(value: bytes, src: Source, name: str) -> Claimed:
     return Claimed(Claim.AGAIN if ours else Claim.DUPLICATE, story, story != name)
 
 
-async def _find_stories(redis: "Redis[Any]", keys: Keys, fresh: Sequence[tuple[str, Document]]) -> list[str]:
+async def _find_stories(redis: RedisClient, keys: Keys, fresh: Sequence[tuple[str, Document]]) -> list[str]:
     """The story of each: a known one whose words are nearly the same within a day, else its own."""
     if not fresh:
         return []

@@ -8,7 +8,8 @@ import secrets
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaException
+from aiokafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
@@ -42,9 +43,10 @@ async def check(settings: Settings, topology: Topology) -> None:
 
 async def incarnation(settings: Settings, topology: Topology) -> str:
     """The id of this set of topics; empty when `topology --create` never ran."""
-    consumer = await open_consumer(settings, None, [topology.name(CONTROL)])
+    partition = TopicPartition(topology.name(CONTROL), 0)
+    consumer = await open_consumer(settings, None)
     try:
-        partition = next(iter(consumer.assignment()))
+        consumer.assign([partition])
         end = (await consumer.end_offsets([partition]))[partition]
         newest = ""
         await consumer.seek_to_beginning(partition)
@@ -74,8 +76,10 @@ async def mark_incarnation(settings: Settings, topology: Topology) -> str:
 
 def _incarnation_in(records: list[Any]) -> str:
     for record in reversed(records):
-        if record.value and b'"incarnation"' in record.value:
-            return msgspec.json.decode(record.value, type=Incarnation).id
+        try:
+            return msgspec.json.decode(record.value or b"", type=Incarnation).id
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            continue  # another object, or nothing of ours
     return ""
 
 
@@ -116,6 +120,8 @@ def _create(settings: Settings, topology: Topology, replication: int) -> list[st
         try:
             waiting.result()
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue  # somebody else made it a moment ago
             raise TopicsMissing(
                 f"{name} cannot be made: {error.args[0].str()}.", remedy="Check the rights of this user."
             ) from error

@@ -16,9 +16,9 @@ from groundswell.decisions import Detected, SubjectState
 from groundswell.keys import MINUTE_MS, QUARTER_MS
 from groundswell.records import NEGATIVE, AlertEvent, DocumentCard, Expectation
 from stream import episodes, surge, surge_reading
+from stream.directory import Directory
 from stream.episodes import REOPEN_MS, AlertType, Episode, Measured
 from stream.season import Slot, local_slots
-from stream.directory import Directory
 from stream.windows import Applied, Window
 
 HISTORY_STEPS = 180  # looked back for the onset
@@ -104,7 +104,9 @@ class Detector:
         self.subjects.append(subject)
         prior = self.directory[subject].prior_per_min
         settings = self.policy.settings
-        self.state = self.state.grow(1, prior, settings) if self.state is not None else surge.State.new(1, prior, settings)
+        self.state = (
+            self.state.grow(1, prior, settings) if self.state is not None else surge.State.new(1, prior, settings)
+        )
 
     def gone(self) -> list[str]:
         """Subjects whose resolved episode has been forgotten since the last call."""
@@ -140,15 +142,11 @@ class Detector:
     def early(self, window: Window, subjects: Iterable[str]) -> list[Transition]:
         """Look at the first open step of subjects that just gained a negative. What fires here would fire at the close:
         count evidence only grows with the count."""
-        if self.state is None or self.verdict is None:
+        if self.state is None:
             return []
         start_ms = window.closed_ms
-        known = len(self.verdict.ln_m)
-        wanted = sorted(
-            subject
-            for subject in subjects
-            if self._index[subject] < known and not self._is_open(subject) and not self.verdict.learning[self._index[subject]]
-        )
+        # By the state, not by the last verdict: a detector that was just reloaded has none, and must say the same.
+        wanted = sorted(subject for subject in subjects if not self._is_open(subject) and not self._learning(subject))
         if not wanted:
             return []
         at = np.array([self._index[subject] for subject in wanted])
@@ -162,7 +160,9 @@ class Detector:
 
     # -- a crossing ---------------------------------------------------------------------------------------------------
 
-    def _consider(self, window: Window, subject: str, start_ms: int, at_ms: int, ln_m: float, *, early: bool) -> list[Transition]:
+    def _consider(
+        self, window: Window, subject: str, start_ms: int, at_ms: int, ln_m: float, *, early: bool
+    ) -> list[Transition]:
         look = self._look(window, subject, start_ms)
         onset = surge_reading.onset(look.y, look.fast, look.r_fast, steps=HISTORY_STEPS)
         onset_ms = look.first_ms + onset * self.policy.step_ms
@@ -170,22 +170,42 @@ class Detector:
         cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
         ratio = 1.0 if self.policy.settings.coarse else float(np.clip(look.ratio, 0.2, 5.0))
         leave_out = self._leave_out(since, onset_ms, cards)
-        held = self._gate(subject, since.y.sum() - since.mu.sum() * ratio, cards, leave_out)
-        measured = self._measure(window, subject, onset_ms, start_ms, ratio, ln_m, leave_out, since.phi15)
+        verdict = None if early else self.verdict
+        learning = self._learning(subject) if verdict is None else bool(verdict.learning[self._index[subject]])
+        held = (
+            Detected.HELD_LEARNING
+            if learning
+            else self._gate(subject, since.y.sum() - since.mu.sum() * ratio, cards, leave_out)
+        )
+        last = self.open_episodes.get(subject)
+        reopened = last is not None and last.state == "resolved" and at_ms - last.resolved_ms <= REOPEN_MS
+        if last is not None and reopened and held is None:
+            # The episode goes on: its event counts from its own onset, as it says it does.
+            onset_ms, ratio = last.onset_ms, last.ratio
+            cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
+        measured = self._measure(window, subject, onset_ms, start_ms, ratio, ln_m, leave_out, since.phi15, verdict)
         if held is not None:
             if self.held.get(subject) != held:
                 self.held[subject] = held
-                self.tell(held, subject, {"negatives": measured.negatives, "expected": round(measured.expected, 2), "ln_m": round(ln_m, 2)})
+                self.tell(
+                    held,
+                    subject,
+                    {"negatives": measured.negatives, "expected": round(measured.expected, 2), "ln_m": round(ln_m, 2)},
+                )
             return []
         self.held.pop(subject, None)
-        last = self.open_episodes.get(subject)
-        if last is not None and last.state == "resolved" and at_ms - last.resolved_ms <= REOPEN_MS:
+        if last is not None and reopened:
             episode, decision = last, Detected.REOPENED
-            episode.previous, episode.state, episode.sequence, episode.resolved_ms = "resolved", "firing", last.sequence + 1, 0
+            episode.previous, episode.state, episode.sequence, episode.resolved_ms = (
+                "resolved",
+                "firing",
+                last.sequence + 1,
+                0,
+            )
         else:
             i = self._index[subject]
-            kind = "count" if early or self.verdict is None else surge.kind(
-                float(self.verdict.ln_fast[i]), float(self.verdict.ln_slow[i]), float(self.verdict.ln_share[i]),
+            kind = "count" if verdict is None else surge.kind(
+                float(verdict.ln_fast[i]), float(verdict.ln_slow[i]), float(verdict.ln_share[i]),
                 self.policy.ln_h, self.policy.settings,
             )  # fmt: skip
             decision = Detected.FIRED
@@ -197,11 +217,10 @@ class Detector:
         self.open_episodes[subject] = episode
         return [self._transition("alert.firing", decision, episode, measured, cards, at_ms)]
 
-    def _gate(self, subject: str, excess: float, cards: list[DocumentCard], leave_out: dict[str, float]) -> Detected | None:
+    def _gate(
+        self, subject: str, excess: float, cards: list[DocumentCard], leave_out: dict[str, float]
+    ) -> Detected | None:
         """The first floor that holds a crossing back, or None."""
-        learning = self.verdict is None or self._index[subject] >= len(self.verdict.learning) or self.verdict.learning[self._index[subject]]
-        if learning:
-            return Detected.HELD_LEARNING
         if len({one.story for one in cards}) < STORIES:
             return Detected.HELD_FEW_STORIES
         authors = {one.author for one in cards if one.author}
@@ -280,7 +299,12 @@ class Detector:
         return []
 
     def _resolve(self, window: Window, episode: Episode, start_ms: int, at_ms: int, look: "_Look") -> list[Transition]:
-        episode.previous, episode.state, episode.resolved_ms, episode.changed_ms = episode.state, "resolved", at_ms, at_ms
+        episode.previous, episode.state, episode.resolved_ms, episode.changed_ms = (
+            episode.state,
+            "resolved",
+            at_ms,
+            at_ms,
+        )
         episode.sequence += 1
         assert self.state is not None
         mask = np.zeros(len(self.subjects), bool)
@@ -298,11 +322,15 @@ class Detector:
         episode.sequence += 1
         return [self._transition("alert.updated", Detected.UPDATED, episode, measured, cards, at_ms)]
 
-    def _since_onset(self, window: Window, episode: Episode, start_ms: int, look: "_Look") -> tuple[Measured, list[DocumentCard]]:
+    def _since_onset(
+        self, window: Window, episode: Episode, start_ms: int, look: "_Look"
+    ) -> tuple[Measured, list[DocumentCard]]:
         cards = [one for one in self.cards.get(episode.subject, ()) if one.published_at >= episode.onset_ms]
         assert self.verdict is not None
         ln_m = float(self.verdict.ln_m[self._index[episode.subject]])
-        measured = self._measure(window, episode.subject, episode.onset_ms, start_ms, episode.ratio, ln_m, None, look.phi15)
+        measured = self._measure(
+            window, episode.subject, episode.onset_ms, start_ms, episode.ratio, ln_m, None, look.phi15
+        )
         return measured, cards
 
     # -- measuring ----------------------------------------------------------------------------------------------------
@@ -337,14 +365,15 @@ class Detector:
         look = self._look(window, subject, start_ms, steps=min(max(steps, 1), 1440))
         expected = float(look.mu.sum() * ratio)
         low, high = (int(edge[0]) for edge in surge_reading.band([expected], [phi15]))
-        effect, effect_low, effect_high = surge_reading.effect(look.y, look.mu * ratio, phi15, step_s=policy.settings.step_s)
+        effect, effect_low, effect_high = surge_reading.effect(
+            look.y, look.mu * ratio, phi15, step_s=policy.settings.step_s
+        )
         minutes = window.minutes.get(subject, {})
         since = [counters for minute_ms, counters in minutes.items() if minute_ms >= onset_ms]
         mentions = sum(sum(counters[:4]) for counters in since)
         reach = mentions + sum(counters[4] for counters in since)
         cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
         i = self._index[subject]
-        verdict = self.verdict
         evidence: dict[str, Any] = {
             "subject": subject,
             "bucket": start_ms,
@@ -352,7 +381,7 @@ class Detector:
             "ln_m": {
                 "combined": round(ln_m, 6),
                 **({name: round(float(getattr(verdict, f"ln_{name}")[i]), 6) for name in ("fast", "slow", "share")}
-                   if verdict is not None and i < len(verdict.ln_m) else {}),
+                   if verdict is not None else {}),
             },
             "ln_h": round(policy.ln_h, 6),
             "mode": "guaranteed",
@@ -377,7 +406,13 @@ class Detector:
         )  # fmt: skip
 
     def _transition(
-        self, kind: AlertType, decision: Detected, episode: Episode, measured: Measured, cards: list[DocumentCard], at_ms: int
+        self,
+        kind: AlertType,
+        decision: Detected,
+        episode: Episode,
+        measured: Measured,
+        cards: list[DocumentCard],
+        at_ms: int,
     ) -> Transition:
         episode.told_effect, episode.told_ms = measured.effect, at_ms
         echoes = self.echoes.get(episode.subject, Counter())
@@ -388,7 +423,9 @@ class Detector:
             kind, episode, self.directory[episode.subject], measured, documents, len(cards), at_ms, self.policy.page_url,
             self._versions(),
         )  # fmt: skip
-        return Transition(episode.subject, decision, event, {**measured.evidence, "episode": episode.id, "transition": kind})
+        return Transition(
+            episode.subject, decision, event, {**measured.evidence, "episode": episode.id, "transition": kind}
+        )
 
     # -- what others look at ------------------------------------------------------------------------------------------
 
@@ -397,7 +434,7 @@ class Detector:
         episode = self.open_episodes.get(subject)
         if episode is not None:
             return SubjectState(episode.state)
-        if self.verdict is None or self._index[subject] >= len(self.verdict.learning) or self.verdict.learning[self._index[subject]]:
+        if self._learning(subject):
             return SubjectState.LEARNING
         return SubjectState.PENDING if subject in self.held else SubjectState.INACTIVE
 
@@ -416,13 +453,20 @@ class Detector:
         _, verdict = surge.tick(self.state, self._slots(at_ms), zeros, zeros, zeros.astype(bool), self.policy.settings)
         per_min = verdict.expected * 60 / self.policy.settings.step_s
         return {
-            subject: (float(per_min[i]), float(verdict.phi15[i]), float(verdict.phi60[i])) for i, subject in enumerate(self.subjects)
+            subject: (float(per_min[i]), float(verdict.phi15[i]), float(verdict.phi60[i]))
+            for i, subject in enumerate(self.subjects)
         }
 
     # -- small things -------------------------------------------------------------------------------------------------
 
     def _versions(self) -> dict[str, str]:
         return {**self.policy.versions, "model": self.model}
+
+    def _learning(self, subject: str) -> bool:
+        """Whether too little is known of a subject to alert on its open step."""
+        if self.state is None:
+            return True
+        return bool(surge.learning(self.state.take([self._index[subject]]), self.policy.settings)[0])
 
     def _is_open(self, subject: str) -> bool:
         episode = self.open_episodes.get(subject)
@@ -472,7 +516,14 @@ class _Look:
 
     def since(self, step: int) -> "_Look":
         return _Look(
-            self.first_ms, self.y[step:], self.mu[step:], self.fast[step:], self.r_fast[step:], self.r_slow[step:], self.ratio, self.phi15
+            self.first_ms,
+            self.y[step:],
+            self.mu[step:],
+            self.fast[step:],
+            self.r_fast[step:],
+            self.r_slow[step:],
+            self.ratio,
+            self.phi15,
         )
 
 

@@ -59,7 +59,7 @@ class Directory:
 
     def __init__(self, catalogue: Catalogue) -> None:
         companies = {
-            entry.id: Subject(entry.id, entry.kind, dict(entry.names), entry.zone, entry.calendar)
+            entry.id: Subject(entry.id, entry.kind, dict(entry.names.items()), entry.zone, entry.calendar)
             for entry in catalogue.subjects.values()
         }
         topics = {

@@ -101,9 +101,14 @@ def event(
             resolved_at=times.rfc3339(episode.resolved_ms) if episode.resolved_ms else None,
             window_s=max(60, (at_ms - episode.onset_ms) // 1000),
             observed=Observed(
-                mentions=measured.mentions, negatives=measured.negatives, negative_share=round(share, 3), reach=measured.reach
+                mentions=measured.mentions,
+                negatives=measured.negatives,
+                negative_share=round(share, 3),
+                reach=measured.reach,
             ),
-            expected=Expected(negatives=round(measured.expected, 2), low=measured.expected_low, high=measured.expected_high),
+            expected=Expected(
+                negatives=round(measured.expected, 2), low=measured.expected_low, high=measured.expected_high
+            ),
             effect=round(measured.effect, 2),
             effect_low=round(measured.effect_low, 2),
             effect_high=round(measured.effect_high, 2),

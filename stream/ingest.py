@@ -6,6 +6,7 @@ reason and its coordinates. `take` cannot raise.
 
 import hashlib
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,6 +24,12 @@ from groundswell.text import NORMALISER_VERSION, normalise, safe
 PAYLOAD_BYTES = 65_536  # kept of a dead letter
 TITLE_CHARS, NAME_CHARS, URL_CHARS, ID_CHARS = 500, 120, 2_048, 200
 YEAR_1990_MS = 631_152_000_000
+YEAR_10000_MS = 253_402_300_800_000  # no calendar downstream goes further
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 Link = Callable[[str, list[str]], list[Mention]]
 
@@ -80,15 +87,40 @@ def take(
 
 
 def _elements(whole: bytes) -> list[bytes]:
-    head = whole.lstrip()[:1]
-    if not head:
+    whole = whole.removeprefix(b"\xef\xbb\xbf").strip()
+    if not whole:
         raise errors.NotJson("The message is empty.")
-    found = _decoded(whole, list[Raw]) if head == b"[" else [_decoded(whole, Raw)]
+    if not whole.startswith(b"["):
+        return [whole]
+    try:
+        found = [bytes(raw) for raw in _decoded(whole, list[Raw])]
+    except errors.Refused:
+        split = _split(whole)
+        if split is None:
+            raise
+        found = split
     if not found:
         raise errors.EmptyArray
     if len(found) > MAX_DOCUMENTS:
         raise errors.TooManyDocuments(f"The array holds {len(found)} documents.")
-    return [bytes(raw) for raw in found]
+    return found
+
+
+def _split(array: bytes) -> list[bytes] | None:
+    """The elements of an array that holds something unreadable, so that only that one is refused; None if it has no end."""
+    elements, start, depth = [], 1, 0
+    for token in _TOKEN.finditer(array):
+        mark = token[0]
+        if mark in b"[{":
+            depth += 1
+        elif mark in b"]}":
+            depth -= 1
+        if (depth == 1 and mark == b",") or depth == 0:
+            elements.append(array[start : token.start()].strip())
+            start = token.end()
+        if depth == 0:
+            return elements if start == len(array) and mark == b"]" else None
+    return None
 
 
 def _decoded(raw: bytes, shape: Any) -> Any:
@@ -98,6 +130,9 @@ def _decoded(raw: bytes, shape: Any) -> Any:
     except msgspec.ValidationError as error:
         raise errors.WrongShape(f"{error}.") from error
     except msgspec.DecodeError as error:
+        mended = _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], raw)
+        if mended != raw:  # half of an escaped surrogate pair: a feed cut an emoji in two
+            return _decoded(mended, shape)
         raise errors.NotJson(f"{error}.") from error
     except UnicodeDecodeError as error:
         raise errors.NotUtf8(f"Byte {error.start} is not UTF-8.") from error
@@ -115,7 +150,8 @@ def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rule
     title = normalise(inbound.title or "")[:TITLE_CHARS]
     published_at = _event_time(inbound.published_at, now_ms, rules)
     words = f"{title}\n{text}" if title else text
-    source = normalise(inbound.source or "")[:NAME_CHARS] or "unknown"
+    # A source may be an address (www.example.com), which normalise would take away.
+    source = normalise(inbound.source or "")[:NAME_CHARS] or safe(inbound.source or "", NAME_CHARS) or "unknown"
     url = _web_address(inbound.url)
     return Document(
         id=_identity(inbound, source, url, text),
@@ -129,14 +165,16 @@ def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rule
         published_at=published_at,
         ingested_at=published_at if rules.event_time else now_ms,
         mentions=rules.link(words, [symbol[:NAME_CHARS] for symbol in (inbound.symbols or [])[:50]]),
-        engagement=dict(list((inbound.engagement or {}).items())[:20]),
-        parent_id=(inbound.parent_id or "")[:ID_CHARS],
+        engagement={
+            normalise(name)[:NAME_CHARS]: value for name, value in list((inbound.engagement or {}).items())[:20]
+        },
+        parent_id=_given(inbound.parent_id),
         retracted=inbound.retracted,
         normaliser=NORMALISER_VERSION,
     )
 
 
-def _event_time(given: str | int | float | None, now_ms: int, rules: Rules) -> int:
+def _event_time(given: str | float | None, now_ms: int, rules: Rules) -> int:
     if given is None:
         return now_ms
     try:
@@ -145,6 +183,10 @@ def _event_time(given: str | int | float | None, now_ms: int, rules: Rules) -> i
         raise errors.BadTime(f"published_at is {safe(str(given), 60)!r}: {error}.") from error
     if at_ms < YEAR_1990_MS:
         raise errors.TooOld(f"published_at is {at_ms} ms after 1970.")
+    if at_ms >= YEAR_10000_MS:
+        raise errors.FromTheFuture(
+            "published_at lies after the year 9999.", remedy="Send milliseconds, not microseconds."
+        )
     ahead_s = (at_ms - now_ms) / 1000
     if not rules.event_time and ahead_s > rules.future_s:
         raise errors.FromTheFuture(f"published_at is {math.ceil(ahead_s)} s ahead.")
@@ -153,10 +195,17 @@ def _event_time(given: str | int | float | None, now_ms: int, rules: Rules) -> i
 
 def _identity(inbound: InboundDocument, source: str, url: str, text: str) -> str:
     """As given; else from the link; else from who said what where, so that a record pushed twice is one document."""
-    given = normalise(inbound.id or "")
-    if given and len(given) <= ID_CHARS:
-        return given
-    seed = f"id\0{inbound.id}" if given else f"url\0{url}" if url else f"text\0{source}\0{inbound.author or ''}\0{text}"
+    given = _given(inbound.id)
+    return given or _digest(f"url\0{url}" if url else f"text\0{source}\0{inbound.author or ''}\0{text}")
+
+
+def _given(name: str | None) -> str:
+    """An id as its source gave it, which may well be an address; one that is too long or cannot be shown becomes a hash."""
+    name = (name or "").strip()
+    return name if len(name) <= ID_CHARS and name.isprintable() else _digest(f"id\0{name}")
+
+
+def _digest(seed: str) -> str:
     return "h" + hashlib.blake2b(seed.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
@@ -169,7 +218,7 @@ def _hashed(author: str | None, source: str, pepper: str) -> str:
 
 def _web_address(url: str | None) -> str:
     """http and https only, as given; anything else is dropped, for a page will make it a link."""
-    if not url or len(url) > URL_CHARS or any(ord(letter) <= 32 for letter in url):
+    if not url or len(url) > URL_CHARS or " " in url or not url.isprintable():
         return ""
     try:
         parts = urlsplit(url)

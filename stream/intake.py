@@ -10,7 +10,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import faust
 import msgspec
@@ -28,11 +28,12 @@ from groundswell.settings import Settings
 from groundswell.telemetry import DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, log
 from stream import entities
 from stream.ingest import Rules, take
-from stream.topology import COMMENTS, DEAD_LETTERS as DEAD_LETTERS_TOPIC
-from stream.topology import DOCUMENTS, INPUTS, NEWS, Topology
+from stream.topology import COMMENTS, DOCUMENTS, INPUTS, NEWS, Topology
+from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 
 PENDING = 500  # messages between reading and acknowledgement; when full the body waits, and Faust stops fetching
 GROUP = 200  # messages acked together: one note in the books for all
+KEY_BYTES = 1_000  # kept of a feed's key: a longer one could make the record too large to send
 RECORD_BYTES = 900_000  # of one documents record; an array that grew past it is split between documents
 
 _encode = msgspec.json.Encoder().encode
@@ -99,7 +100,10 @@ class Shell:
             event_time=settings.clock == "event",
             pepper=settings.author_pepper,
         )
-        self._feeds = {topology.name(NEWS): "news", topology.name(COMMENTS): "comments"}
+        self._feeds: dict[str, Literal["news", "comments"]] = {
+            topology.name(NEWS): "news",
+            topology.name(COMMENTS): "comments",
+        }
         self._pending: asyncio.Queue[Pending] = asyncio.Queue(maxsize=PENDING)
         self._ready = asyncio.Event()
         self._counts: dict[Any, Counts] = {}
@@ -112,10 +116,12 @@ class Shell:
             message = event.message
             intake = take(
                 event.value, message.topic, self._feeds[message.topic], message.partition, message.offset, self._rules
-            )  # type: ignore[arg-type]
+            )
             sends = [
                 await self._producer.send(
-                    self._topology.name(DOCUMENTS), chunk, key=message.key or intake.documents[0].id.encode()
+                    self._topology.name(DOCUMENTS),
+                    chunk,
+                    key=(message.key or intake.documents[0].id.encode())[:KEY_BYTES],
                 )
                 for chunk in _chunks(intake.documents)
             ]
@@ -138,7 +144,7 @@ class Shell:
             if intake.documents:
                 EVENT_LAG.labels("ingest").set((self._clock.now_ms() - intake.documents[-1].published_at) / 1000)
             await self._pending.put((event, sends, counts))
-        except BaseException as error:  # noqa: BLE001 - a process edge: going on would lose the message
+        except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 raise
             self._die(error)

@@ -5,12 +5,12 @@ A reader needs nothing but these (64 GETs, about a millisecond); buckets are for
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from groundswell.connect import RedisClient
 from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
 from groundswell.records import LiveRow
 from groundswell.telemetry import log
@@ -28,7 +28,7 @@ SPARK_FIVES, RECENT_MINUTES = 36, 15
 TTL_S = 3_600
 
 
-async def show(redis: "Redis[Any]", keys: Keys, directory: Directory, parts: Mapping[int, "Part"]) -> None:
+async def show(redis: RedisClient, keys: Keys, directory: Directory, parts: Mapping[int, "Part"]) -> None:
     """Until cancelled. A Redis that is away costs a look, nothing else."""
     while True:
         pipeline = redis.pipeline(transaction=False)
@@ -37,7 +37,9 @@ async def show(redis: "Redis[Any]", keys: Keys, directory: Directory, parts: Map
             if part.dirty and part.window.closed_ms:
                 part.dirty = False
                 due += 1
-                pipeline.set(keys.live(partition), msgspec.json.encode(rows(part.window, part.detector, directory)), ex=TTL_S)
+                pipeline.set(
+                    keys.live(partition), msgspec.json.encode(rows(part.window, part.detector, directory)), ex=TTL_S
+                )
         if due:
             try:
                 await pipeline.execute()
@@ -48,7 +50,9 @@ async def show(redis: "Redis[Any]", keys: Keys, directory: Directory, parts: Map
 
 def rows(window: Window, detector: Detector, directory: Directory) -> list[LiveRow]:
     """The subjects of one partition worth a look: open episodes first, then by evidence and by negatives."""
-    newest_ms = max(window.closed_ms - MINUTE_MS, (window.newest_ms if window.newest_ms < window.closed_ms + QUARTER_MS else 0))
+    newest_ms = max(
+        window.closed_ms - MINUTE_MS, (window.newest_ms if window.newest_ms < window.closed_ms + QUARTER_MS else 0)
+    )
     end_ms = newest_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS
     expected = detector.expectations(end_ms - MINUTE_MS)
     made = [_row(subject, window, detector, directory, expected, end_ms) for subject in detector.subjects]
@@ -57,7 +61,12 @@ def rows(window: Window, detector: Detector, directory: Directory) -> list[LiveR
 
 
 def _row(
-    subject: str, window: Window, detector: Detector, directory: Directory, expected: dict[str, tuple[float, float, float]], end_ms: int
+    subject: str,
+    window: Window,
+    detector: Detector,
+    directory: Directory,
+    expected: dict[str, tuple[float, float, float]],
+    end_ms: int,
 ) -> LiveRow:
     minutes = window.minutes.get(subject, {})
     first_ms = end_ms - 15 * MINUTE_MS
@@ -73,8 +82,9 @@ def _row(
             spark[(at_ms - spark_start_ms) // (5 * MINUTE_MS)] += counters[0]
     episode = detector.open_episodes.get(subject)
     about = directory[subject]
+    at = min(end_ms, max(window.newest_ms, window.closed_ms))
     return LiveRow(
-        subject=subject, kind=about.kind, names=about.names, state=detector.standing(subject).value, at=end_ms,
+        subject=subject, kind=about.kind, names=about.names, state=detector.standing(subject).value, at=at,
         negatives_15=negatives, expected_15=round(mean * 15, 2), low_15=low, high_15=high, mentions_15=mentions,
         reach_15=mentions + sum(counters[4] for counters in recent), share=round(negatives / mentions, 3) if mentions else 0.0,
         evidence=round(detector.evidence(subject), 2), spark=spark,

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from groundswell.clock import Clock
 from groundswell.errors import BrokerAway, Fenced, Retryable
 from groundswell.telemetry import log
 
-Record = ConsumerRecord[bytes | None, bytes | None]
+Record = Any  # aiokafka.ConsumerRecord with bytes for key and value
 
 
 class Work(Protocol):
@@ -67,6 +67,8 @@ class _Lane:
     committable: int | None = None
     committed: int | None = None
     read_to: int = -1  # offset after the last record queued
+    taken_up: bool = False  # `assigned` has answered, and nobody has fenced us since
+    fences: int = 0  # in a row, without a batch between
     leaving: bool = False  # revoked: no new batch is begun
     task: asyncio.Task[None] | None = None
 
@@ -143,7 +145,7 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _serve(self, lane: _Lane) -> None:
         try:
             while not self._ends(lane):
-                if not lane.queue:
+                if lane.taken_up and not lane.queue:
                     await self._wait(lane)
                 if not self._ends(lane):
                     await self._turn(lane)
@@ -157,13 +159,13 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         return lane.leaving or self._stopping.is_set()
 
     async def _turn(self, lane: _Lane) -> None:
-        """One batch, or one idle call, tried until it works or fails for good."""
+        """The take-up, one batch or one idle call, tried until it works or fails for good."""
         records = [lane.queue[i] for i in range(min(len(lane.queue), self._bounds.batch_records))]
-        tries, fenced = 0, False
+        tries = 0
         while True:
             try:
-                if fenced:
-                    await self._take_up_again(lane)
+                if not lane.taken_up:
+                    await self._take_up(lane)
                     return
                 if records:
                     lane.committable = await self._work.process(lane.partition.partition, records)
@@ -171,9 +173,13 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._work.idle(lane.partition.partition, self._caught_up(lane))
                 break
             except Fenced:
-                fenced = True
+                log().warning("fenced", partition=lane.partition.partition)
+                lane.taken_up = False
+                lane.fences += 1
+                if lane.fences > 1:  # two owners quarrel, or Redis refuses what we write: not in a hot loop
+                    await self._clock.sleep(self._pause_s(lane.fences - 2))
             except Retryable as error:
-                pause_s = self._bounds.retry_s[min(tries, len(self._bounds.retry_s) - 1)]
+                pause_s = self._pause_s(tries)
                 tries += 1
                 log().warning(
                     error.reason,
@@ -185,9 +191,16 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._clock.sleep(pause_s)
             if self._ends(lane):
                 return
+        lane.fences = 0
         for record in records:
             lane.queue.popleft()
             lane.queued_bytes -= len(record.value or b"")
+        self._resume(lane)
+
+    def _pause_s(self, tries: int) -> float:
+        return self._bounds.retry_s[min(tries, len(self._bounds.retry_s) - 1)]
+
+    def _resume(self, lane: _Lane) -> None:
         if lane.paused and not self._full(lane, part=0.5):
             self._consumer.resume(lane.partition)
             lane.paused = False
@@ -202,15 +215,20 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         except TimeoutError:
             return
 
-    async def _take_up_again(self, lane: _Lane) -> None:
-        """Somebody else wrote for this partition: forget everything and start from what is stored."""
-        log().warning("fenced", partition=lane.partition.partition)
+    async def _take_up(self, lane: _Lane) -> None:
+        """At the assignment, and again when somebody else wrote for this partition: start from what is stored."""
         start = await self._work.assigned(lane.partition.partition)
-        if start is not None:
-            self._consumer.seek(lane.partition, start)
-        # After the seek, in one breath: what the reader queued meanwhile is of the old place.
+        if self._ends(lane):
+            return
+        lane.taken_up = True
+        if start is None:  # what is queued has not been worked on: go on with it
+            return
+        # In one breath with the seek: what the reader queued meanwhile is of the old place.
+        self._consumer.seek(lane.partition, start)
         lane.queue.clear()
         lane.queued_bytes = 0
+        lane.committable = lane.committed = lane.read_to = start
+        self._resume(lane)
 
     def _caught_up(self, lane: _Lane) -> bool:
         if lane.queue:
@@ -222,17 +240,8 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         for partition in assigned:
-            lane = _Lane(partition)
-            try:
-                start = await self._work.assigned(partition.partition)
-            except BaseException as error:  # noqa: BLE001 - aiokafka would only log it: it must end the process
-                self._failure = self._failure or error
-                self._stopping.set()
-                return
-            if start is not None:
-                self._consumer.seek(partition, start)
-                lane.committable = lane.committed = start
-            self._lanes[partition] = lane
+            lane = self._lanes[partition] = _Lane(partition)
+            # The lane takes itself up: while this callback runs, aiokafka sends no heartbeats.
             lane.task = asyncio.create_task(self._serve(lane), name=f"{self._topic}/{partition.partition}")
 
     async def on_partitions_revoked(self, revoked: Any) -> None:

@@ -11,11 +11,10 @@ from typing import Any, Protocol
 import msgspec
 from aiokafka import AIOKafkaProducer
 from msgspec import Struct
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from groundswell import times
-from groundswell.connect import acknowledged
+from groundswell.connect import RedisClient, acknowledged
 from groundswell.keys import Keys
 from groundswell.records import AlertEvent, AlertView
 from groundswell.telemetry import log
@@ -45,7 +44,12 @@ _view = msgspec.json.Decoder(AlertView).decode
 
 
 async def relay(
-    redis: "Redis[Any]", keys: Keys, topology: Topology, producer: AIOKafkaProducer, parts: Mapping[int, HasOutbox], stop: asyncio.Event
+    redis: RedisClient,
+    keys: Keys,
+    topology: Topology,
+    producer: AIOKafkaProducer,
+    parts: Mapping[int, HasOutbox],
+    stop: asyncio.Event,
 ) -> None:
     """Until `stop`. Raises ProduceFailed; waits for a Redis that is away."""
     while not stop.is_set():
@@ -63,14 +67,17 @@ async def relay(
         await asyncio.sleep(EVERY_S)
 
 
-async def empty(redis: "Redis[Any]", keys: Keys, topology: Topology, producer: AIOKafkaProducer, partition: int) -> bool:
+async def empty(redis: RedisClient, keys: Keys, topology: Topology, producer: AIOKafkaProducer, partition: int) -> bool:
     """Publish up to AT_ONCE entries of one outbox; True when there may be more."""
     entries = await redis.lrange(keys.outbox(partition), 0, AT_ONCE - 1)
     if not entries:
         return False
     outgoing = [_decode(entry) for entry in entries]
     await acknowledged(
-        [await producer.send(topology.name(ALERTS), _encode(one.event), key=one.event.data.episode_id.encode()) for one in outgoing]
+        [
+            await producer.send(topology.name(ALERTS), _encode(one.event), key=one.event.data.episode_id.encode())
+            for one in outgoing
+        ]
     )
     for entry, one in zip(entries, outgoing, strict=True):
         await _list(redis, keys, one)
@@ -78,7 +85,7 @@ async def empty(redis: "Redis[Any]", keys: Keys, topology: Topology, producer: A
     return len(entries) == AT_ONCE
 
 
-async def _list(redis: "Redis[Any]", keys: Keys, one: Outgoing) -> None:
+async def _list(redis: RedisClient, keys: Keys, one: Outgoing) -> None:
     """Bring the page's copy of the episode up to this event; telling it twice changes nothing."""
     data = one.event.data
     raw = await redis.get(keys.alert(data.episode_id))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from groundswell.books import Counts
+from groundswell.connect import RedisClient
 from groundswell.errors import Fenced, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_bucket, unpack_bucket
 from groundswell.records import Bucket, DocumentCard
@@ -27,6 +27,7 @@ from stream.windows import Window
 
 BUCKET_TTL_S = 8 * 86_400  # a week of charts and a day
 CARDS_SHOWN = 60
+UNPACKED = 4_000  # arguments of one command in Lua, whose stack holds some 8,000; even, for pairs
 SCRIPT = (Path(__file__).parent / "lua" / "commit.lua").read_text(encoding="utf-8")
 
 _card = msgspec.json.Decoder(DocumentCard).decode
@@ -53,20 +54,26 @@ class Loaded:
 class Writes:
     """Redis commands of one commit, by key. Everything written is absolute, so that Lua needs no arithmetic."""
 
-    keys: list[str] = field(default_factory=list)
     arguments: list[Any] = field(default_factory=list)
+    _places: dict[str, int] = field(default_factory=dict)  # key -> its place in KEYS; the state hash is the first
+
+    @property
+    def keys(self) -> list[str]:
+        """What is written, beside the state hash."""
+        return list(self._places)
 
     def add(self, command: str, key: str, *values: Any) -> None:
-        """One command; long ones are cut so that Lua's `unpack` keeps to its stack."""
-        if key not in self.keys:
-            self.keys.append(key)
-        self.arguments += [command, self.keys.index(key) + 2, len(values), *values]
+        """One command; long ones are cut so that Lua's `unpack` keeps to its stack. Cuts fall between pairs."""
+        place = self._places.setdefault(key, len(self._places) + 2)
+        for at in range(0, max(len(values), 1), UNPACKED):
+            part = values[at : at + UNPACKED]
+            self.arguments += [command, place, len(part), *part]
 
 
 class Store:
     """One aggregator's view of Redis."""
 
-    def __init__(self, redis: "Redis[Any]", keys: Keys, incarnation: str) -> None:
+    def __init__(self, redis: RedisClient, keys: Keys, incarnation: str) -> None:
         self._redis, self._keys, self._incarnation = redis, keys, incarnation
         self._script = redis.register_script(SCRIPT)
 
@@ -79,6 +86,7 @@ class Store:
 
     async def _take_up(self, partition: int, history_ms: int) -> Loaded:
         key, owner = self._keys.state(partition), secrets.token_hex(8)
+        await self._redis.hset(key, "owner", owner)  # first: from here on nobody else can write
         found = await self._redis.hget(key, "inc")
         if found is not None and found.decode() != self._incarnation:
             log().warning("other_incarnation", partition=partition, found=found.decode(), expected=self._incarnation)
@@ -108,7 +116,9 @@ class Store:
         window, subjects = loaded.window, loaded.subjects
         if not subjects:
             return
-        first_ms = min([window.closed_ms - history_ms, *(episode.onset_ms for episode in loaded.open_episodes.values())])
+        first_ms = min(
+            [window.closed_ms - history_ms, *(episode.onset_ms for episode in loaded.open_episodes.values())]
+        )
         hours = range(first_ms // HOUR_MS, (window.closed_ms + 24 * HOUR_MS) // HOUR_MS + 1)
         hours = range(max(hours.start, hours.stop - 240), hours.stop)
         for subject in subjects:
@@ -126,17 +136,25 @@ class Store:
             loaded.echoes[subject] = Counter({story.decode(): int(count) for story, count in echoes.items()})
 
     async def _drop(self, partition: int) -> None:
+        state = self._keys.state(partition)
         async for key in self._redis.scan_iter(match=self._keys.partition_pattern(partition), count=1000):
-            await self._redis.delete(key)
+            if key.decode() != state:
+                await self._redis.delete(key)
+        # Last: it names the incarnation, so a drop that was cut short is done again.
+        await self._redis.delete(state)
 
     async def fetch(self, partition: int, window: Window, wanted: Iterable[tuple[str, int]]) -> None:
         """Bring cold buckets into memory before a fold changes them. Raises RedisAway."""
-        cold = [(subject, at_ms) for subject, at_ms in sorted(set(wanted)) if at_ms not in window.minutes.get(subject, {})]
+        cold = [
+            (subject, at_ms) for subject, at_ms in sorted(set(wanted)) if at_ms not in window.minutes.get(subject, {})
+        ]
         if not cold:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for subject, at_ms in cold:
-            pipeline.hget(self._keys.buckets(partition, subject, at_ms // HOUR_MS), bytes((at_ms % HOUR_MS // MINUTE_MS,)))
+            pipeline.hget(
+                self._keys.buckets(partition, subject, at_ms // HOUR_MS), bytes((at_ms % HOUR_MS // MINUTE_MS,))
+            )
         try:
             found = await pipeline.execute()
         except RedisError as error:
@@ -178,20 +196,23 @@ class Store:
             writes.add("HSET", key, *fields)
             writes.add("EXPIRE", key, BUCKET_TTL_S)
 
-    def write_detector(self, partition: int, subjects: Sequence[str], state: surge.State | None, writes: Writes) -> None:
+    def write_detector(
+        self, partition: int, subjects: Sequence[str], state: surge.State | None, writes: Writes
+    ) -> None:
         """Every subject's row, after a step has closed."""
         if state is None:
             return
         key = self._keys.detector(partition)
         packed = state.to_bytes()
         head, row = packed[:8], (len(packed) - 8) // len(subjects)
-        for at in range(0, len(subjects), 1000):
-            fields: list[Any] = []
-            for i in range(at, min(at + 1000, len(subjects))):
-                fields += [subjects[i], f"{i:08x}".encode() + head + packed[8 + i * row : 8 + (i + 1) * row]]
-            writes.add("HSET", key, *fields)
+        fields: list[Any] = []
+        for i, subject in enumerate(subjects):
+            fields += [subject, f"{i:08x}".encode() + head + packed[8 + i * row : 8 + (i + 1) * row]]
+        writes.add("HSET", key, *fields)
 
-    def write_episodes(self, partition: int, open_episodes: dict[str, Episode], gone: Iterable[str], writes: Writes) -> None:
+    def write_episodes(
+        self, partition: int, open_episodes: dict[str, Episode], gone: Iterable[str], writes: Writes
+    ) -> None:
         """Open and lately resolved episodes, absolute."""
         key = self._keys.episodes(partition)
         for subject in gone:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-import ahocorasick  # type: ignore[import-not-found]  # the wheel has no stubs
+import ahocorasick
 import msgspec
 
 from groundswell.errors import BrokenCatalogue

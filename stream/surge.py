@@ -51,6 +51,7 @@ __all__ = [
     "effect",
     "gap",
     "kind",
+    "learning",
     "local_slots",
     "onset",
     "recompute",
@@ -355,7 +356,7 @@ def _mix(each: Floats, s: Settings) -> Floats:
     return np.asarray(counts if len(each) == _SHARE else counts + share * each[_SHARE], np.float64)
 
 
-def tick(  # noqa: PLR0917
+def tick(
     state: State,
     slot: Slot,
     y: npt.ArrayLike,
@@ -383,7 +384,6 @@ def tick(  # noqa: PLR0917
     core = state.core.copy()
     hours = state.hours.copy()
     core[_EVIDENCE] = evidence.reshape(3 * _EFFECT_COUNT, len(state))
-    learning = (core[_SEEN_NEGATIVES] < settings.learning_negatives) & (core[_SEEN_S] < settings.learning_s)
     core[_SEEN_NEGATIVES] += y
     core[_SEEN_MENTIONS] += n
     core[_SEEN_S] += settings.step_s
@@ -407,7 +407,7 @@ def tick(  # noqa: PLR0917
         ratio=core[_RATIO_UP.start] / core[_RATIO_DOWN.start],
         phi15=phi[0],
         phi60=phi[2],
-        learning=learning,
+        learning=learning(state, settings),
     )
     return State(core, hours), verdict
 
@@ -415,7 +415,7 @@ def tick(  # noqa: PLR0917
 _CAP_WIDTH = np.array([[5.0], [5.0], [4.0], [4.0]])
 
 
-def _learn(  # noqa: PLR0917
+def _learn(
     core: Floats, hours: npt.NDArray[np.float32], null: _Null, counts: Floats, n: Floats, frozen: Bools, s: Settings
 ) -> None:
     # Updates the copies made by `tick`, in place, from the null before the step and the counts of the step.
@@ -462,9 +462,7 @@ def _learn(  # noqa: PLR0917
     _learn_dispersion(core, null, seen, means, frozen, s)
 
 
-def _learn_dispersion(  # noqa: PLR0917
-    core: Floats, null: _Null, seen: Floats, means: Floats, frozen: Bools, s: Settings
-) -> None:
+def _learn_dispersion(core: Floats, null: _Null, seen: Floats, means: Floats, frozen: Bools, s: Settings) -> None:
     core[_BLOCK_SEEN] += seen
     core[_BLOCK_MEAN] += means
     core[_POSITION] += 1
@@ -491,6 +489,12 @@ def _learn_dispersion(  # noqa: PLR0917
     core[_BLOCK_SEEN, due] = np.where(done, 0.0, core[_BLOCK_SEEN, due])
     core[_BLOCK_MEAN, due] = np.where(done, 0.0, mean)
     core[_POSITION, due] = np.where(full, 0.0, position[due])
+
+
+def learning(state: State, settings: Settings) -> Bools:
+    """Which subjects (K,) have been seen too little to alert on at the next step: few negatives, and less than a day."""
+    few = state.core[_SEEN_NEGATIVES] < settings.learning_negatives
+    return np.asarray(few & (state.core[_SEEN_S] < settings.learning_s), np.bool_)
 
 
 def rest(state: State, where: npt.ArrayLike) -> State:

@@ -9,17 +9,15 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from groundswell import beat, books
 from groundswell.books import Counts
 from groundswell.clock import Clock
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
+from groundswell.connect import RedisClient, acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.errors import ModelCrash, RedisAway, Refused, UnknownVersion
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter, Document, Row, ScoredBatch, ScoredDocument, Source, Tagged
@@ -67,7 +65,7 @@ class TagWork:
     def __init__(
         self,
         topology: Topology,
-        redis: "Redis[Any]",
+        redis: RedisClient,
         producer: AIOKafkaProducer,
         model: Model,
         clock: Clock,
@@ -88,7 +86,7 @@ class TagWork:
         self._counts.pop(partition, None)
 
     async def idle(self, partition: int, caught_up: bool) -> None:
-        return
+        del partition, caught_up  # nothing to do without records
 
     async def process(self, partition: int, records: Sequence[Record]) -> int:
         """Raises RedisAway, ModelAway (called again) and ProduceFailed (the process ends)."""
@@ -109,10 +107,11 @@ class TagWork:
         except RedisError as error:
             raise RedisAway(f"Redis failed while tagging: {error!r}.") from error
         BATCH_SECONDS.labels("tag").observe(self._clock.monotonic_s() - started_s)
-        return records[-1].offset + 1
+        return int(records[-1].offset) + 1
 
     async def _claimed(self, partition: int, records: Sequence[Record]) -> _Batch:
-        batch, read = _Batch(), []
+        batch = _Batch()
+        read: list[tuple[Source, Document]] = []
         for record in records:
             try:
                 documents = _decode(record.value or b"")

@@ -54,9 +54,7 @@ def alert_event(
         summary={"zh": "负面陡增", "en": "negative surge"},
         links={"evidence": "http://127.0.0.1:8080/e/ep_harbour"},
     )
-    return AlertEvent(
-        id=f"gw_{episode[3:]}_{sequence}", type=kind, timestamp="2026-11-21T09:31:02.114Z", data=data
-    )
+    return AlertEvent(id=f"gw_{episode[3:]}_{sequence}", type=kind, timestamp="2026-11-21T09:31:02.114Z", data=data)
 
 
 def event_bytes(kind: Any = "alert.firing", sequence: int = 1, **more: Any) -> bytes:

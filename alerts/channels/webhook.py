@@ -1,4 +1,4 @@
-"""The generic webhook: the event's own bytes, signed after the Standard Webhooks specification, and what an answer means.
+"""The generic webhook: the event's own bytes, signed after Standard Webhooks, and what an answer means.
 
 Pure. send.py carries it out behind the address guard.
 """
@@ -24,7 +24,7 @@ class Verdict:
 
 
 def headers(event_id: str, body: bytes, secrets: Sequence[str], now_ms: int) -> dict[str, str]:
-    """What goes with the body. The id is the event's, the time that of this attempt; several secrets while one is being changed."""
+    """What goes with the body: the event's id, the time of this attempt, a signature a secret (two while changing)."""
     timestamp_s = now_ms // 1000
     return {
         "content-type": "application/json",

@@ -24,7 +24,7 @@ async function see() {
       const { ack } = await read(`/api/v1/alerts/${encodeURIComponent(episode)}`);
       if (!ack) continue;
       button.hidden = true;
-      put(says, say("alert.acknowledged_by", { by: ack.by }));
+      put(says, ack.by ? say("alert.acknowledged_by", { by: ack.by }) : say("alert.acknowledged"));
       return;
     }
   } catch (error) {

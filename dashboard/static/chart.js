@@ -1,5 +1,5 @@
 // Negatives over time against the expected band, with surges marked: one uPlot, its sentence and its table. Read live.js for what feeds it.
-import { clockOf, count, dayOf, make, put, say, timeOf } from "./words.js";
+import { clockOf, count, dayOf, make, put, say, span, timeOf } from "./words.js";
 
 export const RANGES = { "3h": { span: 10_800_000, step: 60 }, "24h": { span: 86_400_000, step: 300 }, "7d": { span: 604_800_000, step: 3600 } };
 const AHEAD_MS = { 60: 900_000, 300: 3_600_000, 3600: 10_800_000 }; // the band goes on a little: what is normal next
@@ -185,7 +185,7 @@ export class Chart {
     const time = timeOf(t0 + at * step * 1000);
     if (neg[at] === null) return put(this.says, say("chart.at_nothing", { time }));
     const known = lo[at] !== null && hi[at] !== null;
-    put(this.says, say(known ? "chart.at" : "chart.at_unknown", { time, negatives: count(neg[at]), low: count(lo[at]), high: count(hi[at]) }));
+    put(this.says, say(known ? "chart.at" : "chart.at_unknown", { time, negatives: count(neg[at]), range: known ? span(lo[at], hi[at]) : "" }));
   }
 
   #key(event) {
@@ -210,7 +210,7 @@ export class Chart {
     const rows = [];
     for (let place = neg.length - 1; place >= 0; place -= 1) {
       if (neg[place] === null) continue;
-      const cells = [count(neg[place]), lo[place] === null ? "–" : say("subjects.range", { low: count(lo[place]), high: count(hi[place]) }), count(neu[place]), count(pos[place])];
+      const cells = [count(neg[place]), lo[place] === null ? "–" : span(lo[place], hi[place]), count(neu[place]), count(pos[place])];
       rows.push(make("tr", {}, make("td", {}, timeOf(t0 + place * step * 1000)), ...cells.map((cell) => make("td", { class: "figure" }, cell))));
     }
     document.getElementById("chart-rows").replaceChildren(...rows);

@@ -1,5 +1,5 @@
 // The alert inbox: j and k move, Enter opens the evidence, a acknowledges. Only what is new is spoken.
-import { count, decimal, make, nameOf, put, say, timeOf, word } from "./words.js";
+import { count, decimal, make, nameOf, put, say, span, timeOf, word } from "./words.js";
 
 const LIMIT = 12;
 const part = (id) => document.getElementById(id);
@@ -49,7 +49,7 @@ export class Inbox {
       link,
       make("span", { class: "times" }, `× ${decimal(row.effect)}`),
       make("p", {}, `${word("state", row.state)} ${when}`),
-      make("p", {}, say("inbox.counts", { negatives: count(row.neg), low: count(row.lo), high: count(row.hi) })),
+      make("p", {}, say("inbox.counts", { negatives: count(row.neg), range: span(row.lo, row.hi) })),
       this.#seen(row),
     );
     line.toggleAttribute("data-at", row.episode === this.at);
@@ -57,7 +57,7 @@ export class Inbox {
   }
 
   #seen(row) {
-    if (row.ack) return make("p", {}, say("inbox.acknowledged", { by: row.ack.by }));
+    if (row.ack) return make("p", {}, say(row.ack.by ? "inbox.acknowledged_by" : "inbox.acknowledged", { by: row.ack.by, time: timeOf(row.ack.at) }));
     if (over(row)) return null;
     const pending = this.pending.get(row.episode);
     if (pending) return make("p", {}, pending);

@@ -6,7 +6,7 @@ import { Inbox } from "./inbox.js";
 import { Status } from "./status.js";
 import { head } from "./subject-head.js";
 import { order, Subjects } from "./subjects.js";
-import { count, decimal, nameOf, put, say, share } from "./words.js";
+import { count, decimal, nameOf, put, say, share, span } from "./words.js";
 
 const part = (id) => document.getElementById(id);
 const address = new URLSearchParams(location.search);
@@ -132,7 +132,7 @@ function pulse() {
     own.share = own.mentions ? own.neg / own.mentions : 0;
   }
   put(part("pulse-negatives"), count(own.neg));
-  put(part("pulse-expected"), known ? say("pulse.expected", { low: count(own.lo), high: count(own.hi) }) : say("pulse.expected_about", { mean: decimal(own.exp) }));
+  put(part("pulse-expected"), known ? say("pulse.expected", { range: span(own.lo, own.hi) }) : say("pulse.expected_about", { mean: decimal(own.exp) }));
   part("pulse-negatives").parentElement.classList.toggle("raised", known && own.neg > own.hi);
   put(part("pulse-share"), share(own.share));
   put(part("pulse-mentions"), count(own.mentions));

@@ -1,5 +1,5 @@
 // The title above a chart: whose it is, where it stands, and its figures in one line.
-import { count, foreign, make, nameOf, say, word } from "./words.js";
+import { count, foreign, make, nameOf, say, span, word } from "./words.js";
 
 const part = (id) => document.getElementById(id);
 
@@ -17,5 +17,5 @@ export function head(row) {
 /** "41 negative in 15 min, 2–9 expected", or that nothing is known of what is normal. */
 export function figures(row) {
   if (row.state === "learning") return say("subjects.figures_unknown", { negatives: count(row.neg) });
-  return say("subjects.figures", { negatives: count(row.neg), low: count(row.lo), high: count(row.hi) });
+  return say("subjects.figures", { negatives: count(row.neg), range: span(row.lo, row.hi) });
 }

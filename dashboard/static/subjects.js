@@ -1,5 +1,5 @@
 // The table of subjects: what needs eyes first is first. Rows keep their places while somebody points at them.
-import { count, make, nameOf, put, say, share, word } from "./words.js";
+import { count, make, nameOf, put, share, span, word } from "./words.js";
 import { figures } from "./subject-head.js";
 
 const LIMIT = 20;
@@ -76,7 +76,7 @@ class Line {
     put(this.code, nameOf(row) === row.subject ? "" : row.subject);
     put(this.negatives, count(row.neg));
     this.negatives.classList.toggle("raised", known && row.neg > row.hi);
-    put(this.expected, known ? say("subjects.range", { low: count(row.lo), high: count(row.hi) }) : "–");
+    put(this.expected, known ? span(row.lo, row.hi) : "–");
     this.against.replaceChildren(known ? bullet(row) : make("span", { class: "soft" }, say("subjects.unknown")));
     put(this.share, share(row.share));
     put(this.reach, count(row.reach));

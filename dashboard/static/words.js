@@ -21,6 +21,8 @@ const full = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", h
 const year = new Intl.DateTimeFormat(locale, { year: "numeric", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 export const count = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 100_000 ? short.format(value) : whole.format(value));
+/** "2–9", or "0" where both ends are one. */
+export const span = (low, high) => (low === high ? count(low) : `${count(low)}–${count(high)}`);
 export const decimal = (value) => (Math.abs(value) >= 100 ? whole : fine).format(value);
 export const share = (value) => percent.format(value);
 export const dayOf = (at) => day.format(at);

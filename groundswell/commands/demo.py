@@ -12,8 +12,8 @@ import click
 from msgspec import structs
 from rich.console import Console
 from rich.panel import Panel
-from rich.text import Text
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from alerts import endpoints, lanes
 from alerts.receiver import Received, Receiver
@@ -92,7 +92,9 @@ async def _demo(settings: Settings, *, once: bool, as_json: bool, port_given: bo
     return 0 if result["passed"] else 1
 
 
-async def _play(found: Stack, receiver: Receiver, url: str, console: Console, started_s: float, *, once: bool) -> dict[str, Any]:
+async def _play(
+    found: Stack, receiver: Receiver, url: str, console: Console, started_s: float, *, once: bool
+) -> dict[str, Any]:
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console,
     )  # fmt: skip
@@ -100,7 +102,7 @@ async def _play(found: Stack, receiver: Receiver, url: str, console: Console, st
         starting = progress.add_task("processes", total=len(STAGES))
         await found.ready(STAGES)
         progress.update(starting, completed=len(STAGES))
-        endpoint, receiver.secret = await endpoints.add(found.settings, found.topology, url, "demo receiver")
+        _, receiver.secret = await endpoints.add(found.settings, found.topology, url, "demo receiver")
         lines = script.opening(time.time_ns() // 1_000_000)
         pushing, tagging = progress.add_task("pushed", total=len(lines)), progress.add_task("tagged", total=len(lines))
         producer = await open_producer(found.settings)
@@ -130,7 +132,9 @@ async def _play(found: Stack, receiver: Receiver, url: str, console: Console, st
     console.print(f"The page: http://{found.settings.host}:{found.settings.port}/")
     if not once:
         console.print(found.services)
-        console.print("Stays up until Ctrl-C. In another terminal: groundswell watch, groundswell alerts, groundswell push FILE --topic news")
+        console.print(
+            "Stays up until Ctrl-C. In another terminal: groundswell watch, groundswell alerts, groundswell push FILE --topic news"
+        )
         await _go_on(found)
     books = await _drained(found, len(lines))
     return _result(receiver, books, len(lines), seconds)
@@ -182,7 +186,10 @@ def _panel(first: Received, seconds: float) -> Panel:
         f"{first.event['type']}  {data['subject']['id']}  {data['severity']}",
         safe(data["summary"]["en"], 300),
         safe(data["summary"]["zh"], 300),
-        *(f"  · {safe(one['source'], 30)}: {safe(one['excerpt'] or one['title'], 110)}" for one in data["documents"][:3]),
+        *(
+            f"  · {safe(one['source'], 30)}: {safe(one['excerpt'] or one['title'], 110)}"
+            for one in data["documents"][:3]
+        ),
         f"signature {'verified' if first.verified else 'NOT VERIFIED'}, webhook-id {first.id}",
     ]
     return Panel(Text("\n".join(lines)), title=f"The alert, as its receiver saw it after {seconds:.0f} s")
@@ -214,7 +221,11 @@ def _result(receiver: Receiver, books: Accounting, pushed: int, seconds: float) 
         "balanced": books.balanced,
         "wrong": books.wrong,
         "planted_only": planted_only,
-        "passed": bool(alerts) and verified == len(alerts) and books.balanced and planted_only and books.stages["ingest"].read == pushed,
+        "passed": bool(alerts)
+        and verified == len(alerts)
+        and books.balanced
+        and planted_only
+        and books.stages["ingest"].read == pushed,
     }
 
 
@@ -223,4 +234,3 @@ def _free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
-

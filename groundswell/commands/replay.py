@@ -15,7 +15,15 @@ import click
 import msgspec
 from msgspec import structs
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from alerts import lanes
@@ -46,11 +54,25 @@ class ReplayStuck(Misconfigured):
 
 @click.command()
 @click.argument("file")
-@click.option("--topic", type=click.Choice(["news", "comments"]), default="comments", show_default=True, help="Which feed this is.")
-@click.option("--map", "columns", multiple=True, metavar="OURS=THEIRS", help="Another column name: --map published_at=ts")
+@click.option(
+    "--topic",
+    type=click.Choice(["news", "comments"]),
+    default="comments",
+    show_default=True,
+    help="Which feed this is.",
+)
+@click.option(
+    "--map", "columns", multiple=True, metavar="OURS=THEIRS", help="Another column name: --map published_at=ts"
+)
 @click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day, UTC.")
 @click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day, UTC, included.")
-@click.option("--step-min", type=click.Choice(["1", "5", "15", "30", "60"]), default="15", show_default=True, help="The detector's step in minutes; sparse histories want 15 to 60.")
+@click.option(
+    "--step-min",
+    type=click.Choice(["1", "5", "15", "30", "60"]),
+    default="15",
+    show_default=True,
+    help="The detector's step in minutes; sparse histories want 15 to 60.",
+)
 @click.option("--sensitivity", type=click.Choice(["fewer", "balanced", "more"]), help="False-alarm budget.")
 @click.option("--keep-logs", "state_dir", help="Folder for the logs of the stages.")
 @click.option("--kafka", help="Use this broker instead of the built-in one.")
@@ -64,13 +86,22 @@ def replay(
     """Score FILE as if it were happening; print the alerts and the accounting."""
     documents = _documents(file, feed.parse_map(columns), first, last)
     if not documents:
-        raise Misconfigured("No document of the file has a time in this span.", remedy="Check --from, --to and --map published_at=COLUMN.")
+        raise Misconfigured(
+            "No document of the file has a time in this span.",
+            remedy="Check --from, --to and --map published_at=COLUMN.",
+        )
     # Named after its content: two replays of one file are one namespace, others never meet.
-    name = hashlib.blake2b(msgspec.json.encode([documents[0], documents[-1], len(documents), time.time_ns()]), digest_size=5).hexdigest()
-    settings = the_settings(ctx, kafka=kafka, redis=redis, sensitivity=sensitivity, state_dir=state_dir, prefix=f"replay-{name}")
+    name = hashlib.blake2b(
+        msgspec.json.encode([documents[0], documents[-1], len(documents), time.time_ns()]), digest_size=5
+    ).hexdigest()
+    settings = the_settings(
+        ctx, kafka=kafka, redis=redis, sensitivity=sensitivity, state_dir=state_dir, prefix=f"replay-{name}"
+    )
     settings = structs.replace(settings, clock="event", step_s=int(step_min) * 60)
     with tempfile.TemporaryDirectory(prefix="groundswell-") as scratch:
-        result = asyncio.run(_replay(structs.replace(settings, state_dir=settings.state_dir or scratch), documents, topic))
+        result = asyncio.run(
+            _replay(structs.replace(settings, state_dir=settings.state_dir or scratch), documents, topic)
+        )
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
     else:
@@ -78,20 +109,33 @@ def replay(
     return 0 if result["balanced"] else 1
 
 
-def _documents(file: str, columns: dict[str, str], first: datetime | None, last: datetime | None) -> list[dict[str, Any]]:
+def _documents(
+    file: str, columns: dict[str, str], first: datetime | None, last: datetime | None
+) -> list[dict[str, Any]]:
     """All documents with a time within the span, oldest first; equal times keep the order of the file."""
     from_ms = round(first.replace(tzinfo=UTC).timestamp() * 1000) if first else -(1 << 62)
     to_ms = round(last.replace(tzinfo=UTC).timestamp() * 1000) + 86_400_000 if last else 1 << 62
     found = []
     for line in feed.read(file, columns):
-        if line.fields is not None and (at_ms := feed.published_ms(line.fields)) is not None and from_ms <= at_ms < to_ms:
+        if (
+            line.fields is not None
+            and (at_ms := feed.published_ms(line.fields)) is not None
+            and from_ms <= at_ms < to_ms
+        ):
             found.append((at_ms, line.fields))
     return [fields for _, fields in sorted(found, key=lambda one: one[0])]
 
 
 async def _replay(settings: Settings, documents: list[dict[str, Any]], topic: str) -> dict[str, Any]:
     started_s = time.monotonic()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     async with stack(settings, stages=STAGES, single=True) as found:
         await found.ready(STAGES)
         producer = await open_producer(found.settings)

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 import msgspec
-from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
 from groundswell import records, runfile, times
 from groundswell import settings as all_settings
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.errors import BadSetting, GroundswellError, Misconfigured
+from groundswell.errors import GroundswellError, Misconfigured
 from groundswell.settings import Settings
 from stream.topology import TOPICS
 
@@ -110,14 +109,18 @@ def topology(ctx: click.Context, make: bool, replication: int, as_json: bool) ->
     if make:
         made = asyncio.run(create.create(runfile.joined(settings), found, replication))
         click.echo(f"Made {len(made)} topics." if made else "All topics are there.", err=as_json)
-    rows = [{"topic": found.name(topic), "partitions": found.partitions(topic), **structs_of(topic)} for topic in TOPICS]
+    rows = [
+        {"topic": found.name(topic), "partitions": found.partitions(topic), **structs_of(topic)} for topic in TOPICS
+    ]
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
         return
     table = Table("topic", "partitions", "key", "value", "kept", "writers", "readers", box=None)
     for row in rows:
         kept = "compacted" if row["retention_ms"] is None else f"{row['retention_ms'] // 86_400_000} d"
-        table.add_row(row["topic"], str(row["partitions"]), row["key"], row["value"], kept, row["writers"], row["readers"])
+        table.add_row(
+            row["topic"], str(row["partitions"]), row["key"], row["value"], kept, row["writers"], row["readers"]
+        )
     Console().print(table)
 
 
@@ -140,7 +143,12 @@ def settings(ctx: click.Context, as_json: bool) -> None:
     table = Table("setting", "value", "variable", "what it is", box=None)
     for name, value in shown.items():
         changed = getattr(found, name) != getattr(default, name)
-        table.add_row(name, f"[bold]{value}[/bold]" if changed else str(value), all_settings.PREFIX + name.upper(), notes.get(name, ""))
+        table.add_row(
+            name,
+            f"[bold]{value}[/bold]" if changed else str(value),
+            all_settings.PREFIX + name.upper(),
+            notes.get(name, ""),
+        )
     Console().print(table)
 
 
@@ -159,7 +167,10 @@ def _notes() -> dict[str, str]:
 def schema(record: str | None) -> None:
     """Print the JSON Schema of RECORD, or of all."""
     chosen = {record: SCHEMAS[record]} if record else SCHEMAS
-    made = {name: {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)} for name, kind in chosen.items()}
+    made = {
+        name: {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+        for name, kind in chosen.items()
+    }
     click.echo(msgspec.json.format(msgspec.json.encode(made[record] if record else made), indent=2).decode())
 
 
@@ -194,8 +205,6 @@ def _checks(ctx: click.Context) -> dict[str, Any]:
         return "all known and within their bounds"
 
     def python() -> str:
-        if sys.version_info < (3, 11):
-            raise BadSetting(f"Python {sys.version.split()[0]}.", remedy="Use Python 3.11 or 3.12.")
         return sys.version.split()[0]
 
     def cores() -> str:

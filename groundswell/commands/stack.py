@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec import structs
-from redis.asyncio import Redis
 from rich.console import Console
 
-from groundswell import beat, embedded, runfile, settings as all_settings
-from groundswell.connect import open_redis
-from groundswell.errors import Misconfigured, Retryable
+from groundswell import beat, embedded, runfile
+from groundswell import settings as all_settings
+from groundswell.connect import RedisClient, open_redis
+from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
@@ -44,7 +44,7 @@ class Stack:
 
     settings: Settings
     topology: Topology
-    redis: "Redis[bytes]"
+    redis: RedisClient
     services: str  # in words
     logs: Path
     started_s: float
@@ -72,7 +72,9 @@ async def stack(settings: Settings, *, stages: Sequence[str] = STAGES, single: b
     if not (settings.kafka and settings.redis):
         own = await embedded.start({} if settings.kafka else topology.wanted())
         services = own.services
-        settings = structs.replace(settings, kafka=settings.kafka or services.kafka, redis=settings.redis or services.redis)
+        settings = structs.replace(
+            settings, kafka=settings.kafka or services.kafka, redis=settings.redis or services.redis
+        )
     settings = structs.replace(settings, secret_key=settings.secret_key or new_key(), single_partition=single)
     logs = runfile.folder(settings) / "log"
     logs.mkdir(parents=True, exist_ok=True)
@@ -181,5 +183,3 @@ def _in_words(settings: Settings, own: embedded.EmbeddedProcess | None) -> str:
         f"Broker inside this program at {settings.kafka}, Redis ({own.services.redis_kind}) at {settings.redis}: memory only, gone when "
         "it stops.\nTo keep what comes in, set GROUNDSWELL_KAFKA and GROUNDSWELL_REDIS (docs/operations.md)."
     )
-
-

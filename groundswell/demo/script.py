@@ -65,7 +65,9 @@ def reposts(seed: int) -> Iterator[Document]:
 def _texts() -> dict[str, list[dict[str, Any]]]:
     folder = resources.files("groundswell.demo")
     return {
-        lang: [msgspec.json.decode(line) for line in (folder / f"{lang}.jsonl").read_bytes().splitlines() if line.strip()]
+        lang: [
+            msgspec.json.decode(line) for line in (folder / f"{lang}.jsonl").read_bytes().splitlines() if line.strip()
+        ]
         for lang in ("zh", "en")
     }
 
@@ -73,9 +75,7 @@ def _texts() -> dict[str, list[dict[str, Any]]]:
 def _woven(texts: dict[str, list[dict[str, Any]]], part: str) -> list[dict[str, Any]]:
     """Both languages' lines of one part, evenly mixed, each in its own order."""
     chosen = {lang: [{**text, "lang": lang} for text in texts[lang] if text["part"] == part] for lang in texts}
-    placed = [
-        ((i + 0.5) / len(lines), lang, text) for lang, lines in chosen.items() for i, text in enumerate(lines)
-    ]
+    placed = [((i + 0.5) / len(lines), lang, text) for lang, lines in chosen.items() for i, text in enumerate(lines)]
     return [text for _, _, text in sorted(placed, key=lambda one: one[:2])]
 
 
@@ -93,7 +93,11 @@ def _storm(texts: dict[str, list[dict[str, Any]]], end_ms: int, chance: random.R
         lines = [{**text, "lang": lang} for text in texts[lang] if text["part"] == "storm"]
         yield _line(lines[0], f"storm-{lang}-0", start_ms)
         for i in range(1, STORM_COPIES // 2 + 1):
-            yield _line(_copied(chance.choice(lines), chance), f"storm-{lang}-{i}", start_ms + round(span_ms * i / STORM_COPIES * 2))
+            yield _line(
+                _copied(chance.choice(lines), chance),
+                f"storm-{lang}-{i}",
+                start_ms + round(span_ms * i / STORM_COPIES * 2),
+            )
 
 
 def _copied(text: dict[str, Any], chance: random.Random) -> dict[str, Any]:
@@ -107,7 +111,12 @@ def _copied(text: dict[str, Any], chance: random.Random) -> dict[str, Any]:
 
 
 def _line(text: dict[str, Any], identity: str, at_ms: int | None) -> Document:
-    document = {"id": f"demo-{identity}", "text": text["text"], "source": text.get("source") or "demo", "feed": text["feed"]}
+    document = {
+        "id": f"demo-{identity}",
+        "text": text["text"],
+        "source": text.get("source") or "demo",
+        "feed": text["feed"],
+    }
     for name in ("title", "author"):
         if text.get(name):
             document[name] = text[name]

@@ -1,4 +1,4 @@
-"""The lanes on a real Redis and on the embedded one: the same answers, and no delivery lost, doubled or out of order."""
+"""The lanes on a real Redis and on the embedded one: the same answers; no delivery lost, doubled or out of order."""
 
 import contextlib
 import random
@@ -63,14 +63,16 @@ async def lanes(redis: Redis) -> Lanes:
     return made
 
 
-async def take_in(lanes: Lanes, offset: int, sequence: int, *endpoints: str, episode="ep_1", type="alert.firing", **more):
+async def take_in(
+    lanes: Lanes, offset: int, sequence: int, *endpoints: str, episode="ep_1", kind="alert.firing", **more
+):
     place = more.pop("place", (0, offset))
     return await lanes.accept(
         place,
         episode=episode,
         sequence=sequence,
         event=f"gw_{episode}_{sequence}",
-        type=type,
+        type=kind,
         body=f'{{"n":{sequence}}}\r\n"贵"'.encode(),
         now_ms=NOW,
         body_ms=60_000,
@@ -122,7 +124,7 @@ async def test_a_redelivered_offset_is_ignored_and_a_repeated_event_is_a_duplica
 
 async def test_one_lane_is_in_order_and_waits_for_its_retry_while_others_pass(lanes):
     await take_in(lanes, 0, 1, "risk")
-    await take_in(lanes, 1, 2, "risk", type="alert.updated")
+    await take_in(lanes, 1, 2, "risk", kind="alert.updated")
     first = await lanes.claim("risk", NOW, CLAIM_MS)
     assert await lanes.claim("risk", NOW, CLAIM_MS) == Wait(NOW + CLAIM_MS)
     await lanes.finish("risk", first, row("risk", first, "retry"), NOW, again_ms=NOW + 5_000)
@@ -177,8 +179,8 @@ async def test_a_lease_that_ran_out_can_be_taken(redis):
 async def test_a_full_lane_drops_updates_and_never_firing_or_resolved(lanes):
     await take_in(lanes, 0, 0, "risk")
     for number in range(1, LANE_MOST + 5):
-        await take_in(lanes, number, number, "risk", type="alert.updated")
-    await take_in(lanes, 900, 900, "risk", type="alert.resolved")
+        await take_in(lanes, number, number, "risk", kind="alert.updated")
+    await take_in(lanes, 900, 900, "risk", kind="alert.resolved")
     assert await lanes.waiting() == {"risk": LANE_MOST}
     sent = await drain(lanes, "risk")
     assert (sent[0], sent[-1], len(sent)) == ("gw_ep_1_0", "gw_ep_1_900", LANE_MOST)
@@ -245,7 +247,7 @@ async def scenario(redis: Redis, seed: int) -> list[object]:
                 offset += rng.randrange(2)
                 episode = f"ep_{rng.randrange(3)}"
                 kind = rng.choice(["alert.firing", "alert.updated"])
-                answers.append(await take_in(lanes, offset, step, *rng.sample("abc", 2), episode=episode, type=kind))
+                answers.append(await take_in(lanes, offset, step, *rng.sample("abc", 2), episode=episode, kind=kind))
             case 3:
                 await lanes.let_go()
                 lanes = Lanes(redis, KEYS, f"t{step}")

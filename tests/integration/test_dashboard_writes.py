@@ -1,4 +1,4 @@
-"""What the pages' process writes, on real Kafka and Redis: pushed documents, and an acknowledgement that comes back by itself."""
+"""What the pages write, on real Kafka and Redis: pushed documents, and an acknowledgement that comes back by itself."""
 
 import asyncio
 import contextlib

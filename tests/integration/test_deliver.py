@@ -1,4 +1,4 @@
-"""The deliver process on real Kafka and Redis: signed, retried, resumed after a kill, and no endpoint delays another."""
+"""The deliver process on real Kafka and Redis: signed, retried, resumed after a kill; no endpoint delays another."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import pytest
-from tests.alert_events import event_bytes
 from confluent_kafka.admin import AdminClient, NewTopic
 from redis.asyncio import Redis
 
@@ -23,6 +22,7 @@ from groundswell.records import DeadLetter, DeliveryOutcome, Silence
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream.topology import ALERTS, DEAD_LETTERS, DELIVERIES, Topology
+from tests.alert_events import event_bytes
 
 STEPS_S = (0.0, 0.2, 0.2, 0.2)
 
@@ -130,8 +130,14 @@ async def test_a_receiver_that_fails_twice_gets_the_same_signed_event_until_it_a
     assert all(got.verified for got in receiver.received)
     assert receiver.received[-1].event == msgspec.json.decode(sent)
 
-    rows = [msgspec.json.decode(raw, type=DeliveryOutcome) for raw in await road.read(road.topology.name(DELIVERIES), 3)]
-    assert [(row.attempt, row.outcome, row.status) for row in rows] == [(1, "retry", 503), (2, "retry", 500), (3, "sent", 204)]
+    rows = [
+        msgspec.json.decode(raw, type=DeliveryOutcome) for raw in await road.read(road.topology.name(DELIVERIES), 3)
+    ]
+    assert [(row.attempt, row.outcome, row.status) for row in rows] == [
+        (1, "retry", 503),
+        (2, "retry", 500),
+        (3, "sent", 204),
+    ]
     log = await deliveries(road.redis, road.keys)
     assert sorted(row.attempt for row in log) == [1, 2, 3]
     await road.end()
@@ -233,7 +239,9 @@ async def test_a_record_that_is_no_alert_is_a_dead_letter_and_its_neighbours_arr
     await road.push(b"\xff not json", event_bytes(), event_bytes(episode="ep_a.b"))
     await road.until(lambda: _read(road, 3))
     await road.until(lambda: len(receiver.received) == 1)
-    letters = [msgspec.json.decode(raw, type=DeadLetter) for raw in await road.read(road.topology.name(DEAD_LETTERS), 2)]
+    letters = [
+        msgspec.json.decode(raw, type=DeadLetter) for raw in await road.read(road.topology.name(DEAD_LETTERS), 2)
+    ]
     assert {letter.reason for letter in letters} == {"not_json", "wrong_shape"}
     assert {(letter.src.partition, letter.src.offset) for letter in letters} == {(3, 0), (3, 2)}
     counts = await books(road.redis, road.keys)

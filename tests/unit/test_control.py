@@ -22,7 +22,9 @@ objects = st.one_of(
     st.builds(lambda name, at: Acknowledgement(id=name, by="ana", at=at), IDS, st.integers(0, 9)),
     st.builds(lambda name, at: Silence(id=name, subjects=[], until=at, by="ana", at=0), IDS, st.integers(0, 9)),
 )
-good = st.one_of(objects.map(lambda made: (made.id, msgspec.json.encode(made), made)), IDS.map(lambda name: (name, None, None)))
+good = st.one_of(
+    objects.map(lambda made: (made.id, msgspec.json.encode(made), made)), IDS.map(lambda name: (name, None, None))
+)
 foreign = st.tuples(
     IDS, st.one_of(st.binary(max_size=20), st.just(b"[" * 3000), st.just(b'{"kind":"endpoint"}')), st.none()
 ).filter(lambda record: record[1] is not None)

@@ -1,4 +1,4 @@
-"""Nothing that somebody writes into an endpoint's address leads into our own network: rows of known tricks, then real connections."""
+"""Whatever somebody writes into an endpoint's address, nothing leads into our own network: known tricks."""
 
 import asyncio
 import socket
@@ -20,13 +20,15 @@ from groundswell.settings import Settings
 CLOSED = Rules()
 SECRETS = [new_signing_secret()]
 
-ADDRESS = """127.0.0.1 0.0.0.0 10.0.0.1 100.64.0.1 100.100.100.200 169.254.169.254/latest/meta-data/ 169.254.170.2 168.63.129.16
-172.16.0.1 172.31.255.254 192.0.0.192 192.88.99.1 192.168.1.1 198.18.0.1 203.0.113.5 224.0.0.1 239.255.255.250 240.0.0.1
-255.255.255.255 [::] [::1] [0:0:0:0:0:0:0:1] [::7f00:1] [::ffff:127.0.0.1] [::ffff:a9fe:a9fe] [::ffff:0:127.0.0.1]
-[64:ff9b::7f00:1] [64:ff9b::a9fe:a9fe] [64:ff9b:1::a00:1] [2002:7f00:1::] [2002:a9fe:a9fe::1] [2001:0:7f00:1::1] [2001:db8::1]
-[3fff::1] [5f00::1] [100::1] [fc00::1] [fd00:ec2::254] [fe80::1] [fec0::1] [ff02::1] [2606:4700::5efe:7f00:1]"""
-CANONICAL = """127.1 127.0.1 2130706433 017700000001 0177.0.0.1 0x7f000001 0x7f.1 0x7f.0.0.0x1 127.0.0.1. 00000127.0.0.1 0
-256.256.256.256 4294967297 1.2.3 [v1.127.0.0.1]"""
+ADDRESS = """127.0.0.1 0.0.0.0 10.0.0.1 100.64.0.1 100.100.100.200 169.254.169.254/latest/meta-data/
+169.254.170.2 168.63.129.16 172.16.0.1 172.31.255.254 192.0.0.192 192.88.99.1 192.168.1.1 198.18.0.1
+203.0.113.5 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255 [::] [::1] [0:0:0:0:0:0:0:1]
+[::7f00:1] [::ffff:127.0.0.1] [::ffff:a9fe:a9fe] [::ffff:0:127.0.0.1] [64:ff9b::7f00:1]
+[64:ff9b::a9fe:a9fe] [64:ff9b:1::a00:1] [2002:7f00:1::] [2002:a9fe:a9fe::1] [2001:0:7f00:1::1]
+[2001:db8::1] [3fff::1] [5f00::1] [100::1] [fc00::1] [fd00:ec2::254] [fe80::1] [fec0::1] [ff02::1]
+[2606:4700::5efe:7f00:1]"""
+CANONICAL = """127.1 127.0.1 2130706433 017700000001 0177.0.0.1 0x7f000001 0x7f.1 0x7f.0.0.0x1 127.0.0.1. 00000127.0.0.1
+0 256.256.256.256 4294967297 1.2.3 [v1.127.0.0.1]"""
 REFUSED = [
     *(("address", f"https://{rest}") for rest in ADDRESS.split()),
     *(("canonical", f"https://{rest}") for rest in CANONICAL.split()),

@@ -1,6 +1,6 @@
 """Receivers verify with the reference library of Standard Webhooks: so do these tests."""
 
-import datetime
+import time
 
 import msgspec
 import pytest
@@ -17,7 +17,7 @@ BODY = '{"type":"alert.firing","data":{"subject":"贵州茅台"}}'.encode()
 
 
 def now_ms(shift_s: int = 0) -> int:
-    return int(datetime.datetime.now(datetime.UTC).timestamp() + shift_s) * 1000
+    return int(time.time() + shift_s) * 1000
 
 
 def test_the_published_vector_is_met():
