@@ -11,7 +11,7 @@ import random
 import socket
 import uuid
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +113,8 @@ class _Process:
                 except (Fenced, RedisError) as error:
                     self.note = f"stands by: {error}"
                     log().warning("lost_the_lead", error=str(error)[:200], hint="It is taken up again by itself.")
-                await asyncio.wait({asyncio.ensure_future(stop.wait())}, timeout=STAND_BY_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), STAND_BY_S)
             leave.set()
             beat.cancel()
             await control

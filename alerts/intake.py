@@ -18,6 +18,7 @@ from alerts.lanes import Lanes
 from alerts.pipeline import cases, plan
 from alerts.retry import EXPIRES_S
 from groundswell.clock import Clock
+from groundswell.connect import START_S
 from groundswell.control import ControlView
 from groundswell.decisions import Fate, Stage
 from groundswell.errors import NestedTooDeep, NotJson, Refused, TopicsMissing, UnknownVersion, WrongShape
@@ -150,8 +151,9 @@ class Intake:
         partitions = [TopicPartition(name, number) for number in range(self._topology.partitions(ALERTS))]
         self._consumer.assign(partitions)
         try:
-            ends = await self._consumer.end_offsets(partitions)
-        except KafkaError as error:
+            async with asyncio.timeout(START_S):
+                ends = await self._consumer.end_offsets(partitions)
+        except (KafkaError, TimeoutError) as error:
             raise TopicsMissing(f"The topic {name} cannot be read: {error!r}.") from error
         planned = await self._lanes.planned()
         for partition in partitions:

@@ -27,10 +27,3 @@ async def from_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, Retryable):
         return problem(503, error.reason, str(error), error.remedy, Retry_After="5")
     return problem(STATUS.get(error.reason, 400), error.reason, str(error), error.remedy)
-
-
-async def not_found(request: Request, _error: Exception) -> Response:
-    """For everything under /api/."""
-    return problem(
-        404, "not_found", f"There is nothing at {request.url.path}.", "GET /api/v1/overview lists the subjects."
-    )

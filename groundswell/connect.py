@@ -96,7 +96,9 @@ async def open_redis(settings: Settings) -> RedisClient:
     try:
         told = await redis.info()
     except RedisError:
-        return redis  # embedded: it has no INFO and never evicts
+        # Embedded: it has no INFO and never evicts; and it closes the connection on which it said so.
+        await redis.connection_pool.disconnect()
+        return redis
     policy, version = told.get("maxmemory_policy", "noeviction"), str(told.get("redis_version", "7"))
     if policy != "noeviction" or int(version.partition(".")[0]) < 7:
         await redis.aclose()

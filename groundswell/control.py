@@ -7,17 +7,18 @@ import asyncio
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from groundswell.connect import acknowledged, open_consumer
-from groundswell.errors import WrongShape
+from groundswell.connect import START_S, acknowledged, open_consumer
+from groundswell.errors import TopicsMissing, WrongShape
 from groundswell.records import Acknowledgement, ControlObject, Endpoint, Incarnation, Silence
 from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream.topology import CONTROL, Topology
 
 POLL_MS = 250
+LOOKS, LOOK_S = 8, 0.25
 
 _decode = msgspec.json.Decoder(ControlObject).decode
 
@@ -52,13 +53,15 @@ class ControlView:
 async def follow(
     settings: Settings, topology: Topology, view: ControlView, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
-    """Keep `view` true until `stop`; `ready` is set once it has all that was written before. Raises BrokerAway."""
+    """Keep `view` true until `stop`; `ready` is set once it has all that was written before.
+
+    Raises BrokerAway, TopicsMissing.
+    """
     partition = TopicPartition(topology.name(CONTROL), 0)
     consumer = await open_consumer(settings, group=None)
     try:
         consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
-        end = (await consumer.end_offsets([partition]))[partition]
+        end = await _end(consumer, partition)
         while not stop.is_set():
             # The last offsets of a compacted topic may be gone: the position says how far we are, not the last record.
             if not ready.is_set() and await consumer.position(partition) >= end:
@@ -77,6 +80,23 @@ async def write(producer: AIOKafkaProducer, topology: Topology, thing: ControlOb
 async def erase(producer: AIOKafkaProducer, topology: Topology, object_id: str) -> None:
     """Make all forget one object. Returns once the broker has it; raises ProduceFailed."""
     await _send(producer, topology, object_id, None)
+
+
+async def _end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    """Go to the beginning; where the end is now."""
+    try:
+        async with asyncio.timeout(START_S):
+            # A topic made a moment ago may not be known to the broker that we ask.
+            for _ in range(LOOKS):
+                if partition.topic in await consumer.topics():
+                    break
+                await asyncio.sleep(LOOK_S)
+            else:
+                raise TopicsMissing(f"The topic {partition.topic} is missing.")
+            await consumer.seek_to_beginning(partition)
+            return int((await consumer.end_offsets([partition]))[partition])
+    except (KafkaError, TimeoutError) as error:
+        raise TopicsMissing(f"The topic {partition.topic} cannot be read: {error!r}.") from error
 
 
 async def _send(producer: AIOKafkaProducer, topology: Topology, key: str, value: bytes | None) -> None:

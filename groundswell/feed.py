@@ -98,10 +98,10 @@ def _lines(content: BinaryIO, file: BinaryIO, name: str, columns: Mapping[str, s
 
     if name.endswith(".csv"):
         csv.field_size_limit(CSV_CELL_CHARS)
-        text = io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="")
-        for row in csv.DictReader(text):
-            found = {key: value for key, value in row.items() if key and value not in (None, "")}
-            yield Line(_renamed(found, columns), b"", position())
+        with io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="") as text:
+            for row in csv.DictReader(text):
+                found = {key: value for key, value in row.items() if key and value not in (None, "")}
+                yield Line(_renamed(found, columns), b"", position())
         return
     form: Form = "text" if name.endswith(".txt") else "jsonl"
     first = True

@@ -1,4 +1,4 @@
-"""/metrics, /livez and /readyz of one process, on a loopback port of its own."""
+"""/metrics, /livez and /readyz of one process, on a port of its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ MAX_HEAD_BYTES = 8_192
 READ_S = 5.0
 
 
-async def serve(port: int, ready: Callable[[], bool], host: str = "127.0.0.1") -> asyncio.Server:
+async def serve(host: str, port: int, ready: Callable[[], bool]) -> asyncio.Server:
     """Answer until closed. /livez says that the loop turns, /readyz that the process can work. Raises BadSetting."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -32,7 +32,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_user: str = ""
     kafka_password: str = ""
-    prefix: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "groundswell"  # of topics and Redis keys
+    prefix: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")] = "groundswell"  # of topics and Redis keys
     single_partition: bool = False  # one partition a topic: a replay's namespace
     secret_key: str = ""  # base64 of 32 bytes; endpoint secrets are encrypted with it
     state_dir: str = ""  # where `up` notes its addresses; empty: ~/.local/state/groundswell
@@ -40,6 +40,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # how processes talk
     log: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0  # 0: a free one; /metrics, /livez and /readyz of this process
     drain_s: Seconds = 6.0  # after SIGTERM: finish what was begun, then leave
     clock: Literal["system", "event"] = "system"  # event: a document is scored as of its own published_at
@@ -72,6 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # dashboard
     host: str = "127.0.0.1"
     port: Port = 8080
+    behind_proxy: bool = False  # the page may listen beyond loopback: a proxy with a login stands before it
     page_url: str = ""  # links in alerts; empty: http://host:port
 
 

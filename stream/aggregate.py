@@ -38,6 +38,7 @@ from stream.windows import Applied, Window, advance, advance_idle, due_steps, fo
 HOLE_MS = 2 * 86_400_000  # a longer silence of a partition is missing data
 BREATHE_STEPS = 50  # steps closed before other partitions get a turn
 EXPECTATIONS_KEPT = 8 * 96  # quarter hours
+QUARTERS_AHEAD = 4
 
 _decode = msgspec.json.Decoder(ScoredBatch).decode
 _encode = msgspec.json.Encoder().encode
@@ -54,6 +55,7 @@ class Part:
     window: Window
     detector: Detector
     last_row_s: float
+    drawn: tuple[int, int] = (0, 0)  # quarter hour up to which bands are written, for how many subjects
     dirty: bool = True  # something for the live view
     outbox: bool = True  # something may wait for the relay
 
@@ -192,7 +194,7 @@ class AggregateWork:
             if change.steps % BREATHE_STEPS == 0:
                 await asyncio.sleep(0)
         if not self._event_time:
-            change.quarters.update(range(due.start // QUARTER_MS, window.closed_ms // QUARTER_MS + 1))
+            change.quarters.update(_new_quarters(part, due.start))
 
     async def _commit(self, part: Part, offset: int, change: _Change) -> None:
         window, detector, writes = part.window, part.detector, Writes()
@@ -255,6 +257,14 @@ class AggregateWork:
         detector.restore(loaded.subjects, loaded.state)
         detector.open_episodes, detector.cards, detector.echoes = loaded.open_episodes, loaded.cards, loaded.echoes
         return detector
+
+
+def _new_quarters(part: Part, start_ms: int) -> range:
+    """Quarter hours whose band is not written yet: an hour ahead, so that a chart never runs out; all again for a new subject."""
+    end = part.window.closed_ms // QUARTER_MS + QUARTERS_AHEAD + 1
+    known = part.drawn[0] if part.drawn[1] == len(part.detector.subjects) else 0
+    part.drawn = (end, len(part.detector.subjects))
+    return range(max(start_ms // QUARTER_MS, known), end)
 
 
 def policy(settings: Settings, directory: Directory) -> Policy:

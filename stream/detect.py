@@ -329,7 +329,7 @@ class Detector:
         assert self.verdict is not None
         ln_m = float(self.verdict.ln_m[self._index[episode.subject]])
         measured = self._measure(
-            window, episode.subject, episode.onset_ms, start_ms, episode.ratio, ln_m, None, look.phi15
+            window, episode.subject, episode.onset_ms, start_ms, episode.ratio, ln_m, None, look.phi15, self.verdict
         )
         return measured, cards
 
@@ -358,7 +358,7 @@ class Detector:
 
     def _measure(
         self, window: Window, subject: str, onset_ms: int, start_ms: int, ratio: float, ln_m: float,
-        leave_out: dict[str, float] | None, phi15: float,
+        leave_out: dict[str, float] | None, phi15: float, verdict: surge.Verdict | None,
     ) -> Measured:  # fmt: skip
         policy = self.policy
         steps = int((start_ms - onset_ms) // policy.step_ms) + 1

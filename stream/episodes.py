@@ -25,6 +25,7 @@ RULE = AlertRule(id="negative-surge", version=1)
 DOCUMENTS_SHOWN = 5
 REOPEN_MS = 3_600_000
 CRITICAL_EFFECT, CRITICAL_NEGATIVES = 5.0, 20
+MANY_TIMES = 20
 
 EpisodeState = Literal["firing", "recovering", "resolved"]
 AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
@@ -134,11 +135,18 @@ def _summary(episode: Episode, subject: Subject, measured: Measured) -> dict[str
             "en": f"{en}: negative talk is back to normal. {measured.negatives} negative texts since {since} UTC.",
             "zh": f"{zh}：负面声量已恢复正常。自 {since} UTC 起共 {measured.negatives} 条负面。",
         }
+    high = max(measured.expected_high, 1)
+    sparse = measured.expected_low == 0 and high == 1
+    many = measured.effect >= MANY_TIMES  # against next to nothing a factor says nothing
+    size = f"{_times(measured.effect)}x, {_times(measured.effect_low)}-{_times(measured.effect_high)}"
     return {
-        "en": f"{en}: {measured.negatives} negative texts since {since} UTC, {measured.expected_low}-{measured.expected_high} expected"
-        f" (about {_times(measured.effect)}x, {_times(measured.effect_low)}-{_times(measured.effect_high)}).",
-        "zh": f"{zh}：自 {since} UTC 起出现 {measured.negatives} 条负面，同期正常范围 {measured.expected_low}-{measured.expected_high} 条"
-        f"（约 {_times(measured.effect)} 倍，区间 {_times(measured.effect_low)}-{_times(measured.effect_high)}）。",
+        "en": f"{en}: {measured.negatives} negative texts since {since} UTC, "
+        + ("at most 1" if sparse else f"{measured.expected_low}-{high}")
+        + " expected"
+        + (f" (over {MANY_TIMES}x)." if many else f" (about {size})."),
+        "zh": f"{zh}：自 {since} UTC 起出现 {measured.negatives} 条负面，同期正常"
+        + ("至多 1 条" if sparse else f"为 {measured.expected_low}-{high} 条")
+        + (f"（逾 {MANY_TIMES} 倍）。" if many else f"（约 {size.replace('x, ', ' 倍，区间 ')}）。"),
     }
 
 

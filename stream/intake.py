@@ -17,7 +17,7 @@ import msgspec
 from faust.types import EventT, StreamT
 from redis.exceptions import RedisError
 
-from groundswell import beat, books
+from groundswell import beat, books, probe
 from groundswell.books import Counts
 from groundswell.clock import Clock
 from groundswell.connect import acknowledged, close_producer, kafka_options, open_producer, open_redis
@@ -157,6 +157,7 @@ class Shell:
         except GroundswellError as error:
             self._die(error)
         self._ready.set()
+        server = await probe.serve(self._settings.metrics_host, self._settings.metrics_port, self._ready.is_set)
         beating = asyncio.create_task(
             beat.keep_beating(
                 self._redis, self._keys, self._clock, "ingest", str(os.getpid()), lambda: {"in_flight": self._held}
@@ -171,6 +172,7 @@ class Shell:
             self._die(error)
         finally:
             beating.cancel()
+            server.close()
             await close_producer(self._producer)
             await self._redis.aclose()
 

@@ -23,6 +23,11 @@ export class Inbox {
     this.#draw();
   }
 
+  /** Whether anything is counted at all: no alerts means all is well only then. */
+  known(counted) {
+    put(part("inbox-empty"), say(counted ? "inbox.empty" : "inbox.empty_unknown"));
+  }
+
   take(row) {
     if (!this.rows.has(row.episode) && row.state === "firing") put(part("inbox-says"), say("inbox.new", { name: nameOf(row) }));
     this.rows.set(row.episode, row);

@@ -117,8 +117,9 @@ function soon() {
 }
 
 function pulse() {
-  if (!market) return;
   const seen = [...rows.values()];
+  inbox.known(seen.length > 0);
+  if (!market || seen.length === 0) return blank();
   const firing = seen.filter((row) => row.state === "firing").length;
   const learning = seen.filter((row) => row.state === "learning").length;
   const known = market.lo !== null && market.lo !== undefined;
@@ -142,6 +143,13 @@ function pulse() {
   put(part("pulse-firing"), count(firing));
   put(part("pulse-quiet"), firing ? nameOf(seen.filter((row) => row.state === "firing").sort(order)[0]) : say("pulse.firing_none"));
   part("pulse-firing-box").classList.toggle("raised", firing > 0);
+}
+
+/** Nothing is counted: that is not the same as nothing is wrong. */
+function blank() {
+  for (const figure of document.querySelectorAll(".pulse b")) put(figure, "–");
+  for (const caption of document.querySelectorAll(".pulse dd span")) if (caption.id) put(caption, "");
+  for (const raised of document.querySelectorAll(".pulse .raised")) raised.classList.remove("raised");
 }
 
 for (const button of document.querySelectorAll("[data-range]")) {

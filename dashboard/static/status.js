@@ -27,7 +27,7 @@ export class Status {
 
   #show() {
     const word = this.#connected === false ? "reconnecting" : (this.#health?.state ?? "connecting");
-    document.body.dataset.live = this.#connected && this.#health ? word : "connecting";
+    document.body.dataset.live = this.#connected === null || !this.#health ? "connecting" : word;
     part("status").querySelector(".mark").dataset.state = word;
     put(part("status-word"), say(`live.${word}`));
     const lag = this.#health?.lag_s;

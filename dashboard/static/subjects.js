@@ -1,5 +1,5 @@
 // The table of subjects: what needs eyes first is first. Rows keep their places while somebody points at them.
-import { count, make, nameOf, put, share, span, word } from "./words.js";
+import { count, make, nameOf, put, say, share, span, word } from "./words.js";
 import { figures } from "./subject-head.js";
 
 const LIMIT = 20;

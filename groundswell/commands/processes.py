@@ -114,7 +114,9 @@ async def _until_told(settings: Settings, run: Run) -> None:
     topology = topology_of(settings)
     await create.check(settings, topology)
     working = asyncio.create_task(run(settings, topology, SystemClock(), stop))
-    server = await probe.serve(settings.metrics_port, lambda: not working.done() and not stop.is_set())
+    server = await probe.serve(
+        settings.metrics_host, settings.metrics_port, lambda: not working.done() and not stop.is_set()
+    )
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
     if not working.done():

@@ -16,7 +16,7 @@ from groundswell.beat import beats
 from groundswell.clock import SystemClock
 from groundswell.connect import open_consumer, open_producer, open_redis
 from groundswell.control import erase, write
-from groundswell.errors import NoSecretKey
+from groundswell.errors import NoSecretKey, TopicsMissing
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter, DeliveryOutcome, Silence
 from groundswell.secrets import new_key
@@ -253,6 +253,12 @@ async def test_without_a_key_it_does_not_start(road):
     settings = msgspec.structs.replace(road.settings, secret_key="")
     with pytest.raises(NoSecretKey):
         await deliver.run(settings, road.topology, SystemClock(), asyncio.Event())
+
+
+async def test_without_topics_it_stops_and_says_how_to_make_them(road):
+    with pytest.raises(TopicsMissing) as caught:
+        await deliver.run(road.settings, Topology(f"{road.settings.prefix}-none"), SystemClock(), asyncio.Event())
+    assert "topology --create" in caught.value.line
 
 
 async def _read(road: Road, count: int) -> bool:

@@ -1,0 +1,479 @@
+"""PartitionLoop against a consumer made of lists: order, commits, retries, fences, bounds, stop, revocation.
+
+tests/contract/test_partition_loop.py asks the same of real brokers.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaConnectionError
+
+from groundswell.clock import ManualClock
+from groundswell.errors import BrokerAway, Fenced, RedisAway
+from stream.partition_loop import Bounds, PartitionLoop
+
+TOPIC = "numbers"
+QUICK = Bounds(batch_records=10, tick_s=0.01, commit_s=0.01, drain_s=1.0)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the loop reads of a record."""
+
+    partition: int
+    offset: int
+    value: bytes
+
+
+class Consumer:
+    """Partitions as lists. Hands out what lies behind each position, like aiokafka: a partition at a time, never a paused one."""
+
+    def __init__(self, partitions: int = 1, at_once: int = 50) -> None:
+        self.logs: dict[TopicPartition, list[bytes]] = {TopicPartition(TOPIC, n): [] for n in range(partitions)}
+        self.positions = dict.fromkeys(self.logs, 0)
+        self.paused: set[TopicPartition] = set()
+        self.pauses: list[TopicPartition] = []
+        self.resumes: list[TopicPartition] = []
+        self.commits: list[dict[TopicPartition, int]] = []
+        self.seeks: list[tuple[int, int]] = []
+        self.fetched = False
+        self.broken: BaseException | None = None
+        self.commit_fails = False
+        self._at_once = at_once
+        self._listener: Any = None
+
+    def write(self, partition: int, count: int, size: int = 1) -> None:
+        log = self.logs[TopicPartition(TOPIC, partition)]
+        log += [str(len(log) + i).encode().zfill(size) for i in range(count)]
+
+    def subscribe(self, topics: list[str], listener: Any) -> None:
+        assert topics == [TOPIC]
+        self._listener = listener
+
+    async def assign(self) -> None:
+        await self._listener.on_partitions_assigned(set(self.logs))
+
+    async def revoke(self, *partitions: int) -> None:
+        await self._listener.on_partitions_revoked({TopicPartition(TOPIC, n) for n in partitions})
+
+    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Message]]:
+        await asyncio.sleep(0.001)
+        if self.broken is not None:
+            raise self.broken
+        self.fetched = True
+        found = {}
+        for partition, log in self.logs.items():
+            start = self.positions[partition]
+            values = log[start : start + self._at_once]
+            if values and partition not in self.paused:
+                found[partition] = [Message(partition.partition, start + i, value) for i, value in enumerate(values)]
+                self.positions[partition] = start + len(values)
+        return found
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        return len(self.logs[partition]) if self.fetched else None
+
+    def pause(self, partition: TopicPartition) -> None:
+        self.paused.add(partition)
+        self.pauses.append(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        self.paused.discard(partition)
+        self.resumes.append(partition)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.seeks.append((partition.partition, offset))
+        self.positions[partition] = offset
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        await asyncio.sleep(0)
+        if self.commit_fails:
+            raise CommitFailedError
+        self.commits.append(dict(offsets))
+
+    @property
+    def committed(self) -> dict[int, int]:
+        """The last offset committed, by partition."""
+        found: dict[int, int] = {}
+        for offsets in self.commits:
+            found |= {partition.partition: offset for partition, offset in offsets.items()}
+        return found
+
+
+@dataclass
+class Recorder:
+    """Work that notes what it was given. `before` may wait or raise; `starts` are the answers to `assigned`."""
+
+    before: Callable[[int, Sequence[Message]], Awaitable[None]] | None = None
+    starts: dict[int, int | None] = field(default_factory=dict)
+    done: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    calls: list[tuple[int, list[int]]] = field(default_factory=list)
+    taken_up: list[int] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    idles: list[tuple[int, bool]] = field(default_factory=list)
+    working: set[int] = field(default_factory=set)
+    assigned_raises: list[BaseException] = field(default_factory=list)
+
+    async def assigned(self, partition: int) -> int | None:
+        self.taken_up.append(partition)
+        if self.assigned_raises:
+            raise self.assigned_raises.pop(0)
+        return self.starts.get(partition)
+
+    async def process(self, partition: int, records: Sequence[Message]) -> int:
+        assert partition not in self.working, "two batches of one partition at once"
+        self.working.add(partition)
+        try:
+            self.calls.append((partition, [record.offset for record in records]))
+            if self.before is not None:
+                await self.before(partition, records)
+            await asyncio.sleep(0)
+            self.done[partition] += [record.offset for record in records]
+        finally:
+            self.working.discard(partition)
+        return records[-1].offset + 1
+
+    async def idle(self, partition: int, caught_up: bool) -> None:
+        self.idles.append((partition, caught_up))
+
+    async def revoked(self, partition: int) -> None:
+        self.dropped.append(partition)
+
+
+class Running:
+    """A loop under way; `until` waits for a condition, with a deadline."""
+
+    def __init__(self, consumer: Consumer, work: Recorder, bounds: Bounds = QUICK) -> None:
+        self.consumer, self.clock = consumer, ManualClock()
+        self.loop = PartitionLoop(consumer, TOPIC, work, self.clock, bounds)  # type: ignore[arg-type]
+        self.task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Running":
+        self.task = asyncio.create_task(self.loop.run())
+        await asyncio.sleep(0)
+        await self.consumer.assign()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self.task is not None
+        self.loop.stop()
+        await asyncio.wait({self.task}, timeout=5)
+        assert self.task.done(), "run() did not end"
+        if not self.task.cancelled() and self.task.exception() is None:
+            self.task.result()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+    async def ends(self) -> None:
+        assert self.task is not None
+        async with asyncio.timeout(5):
+            await self.task
+
+
+async def test_each_partition_is_worked_on_in_offset_order_without_a_hole() -> None:
+    consumer, work = Consumer(partitions=3), Recorder()
+    for partition in range(3):
+        consumer.write(partition, 120)
+    async with Running(consumer, work) as running:
+        await running.until(lambda: all(len(work.done[n]) == 120 for n in range(3)))
+    assert all(work.done[n] == list(range(120)) for n in range(3))
+    assert max(len(offsets) for _, offsets in work.calls) <= QUICK.batch_records
+
+
+async def test_nothing_is_committed_before_process_has_returned() -> None:
+    gate = asyncio.Event()
+    consumer = Consumer()
+    consumer.write(0, 5)
+    work = Recorder(before=lambda _partition, _records: gate.wait())  # type: ignore[arg-type,return-value]
+    async with Running(consumer, work) as running:
+        await running.until(lambda: bool(work.calls))
+        await asyncio.sleep(0.05)  # five commit intervals
+        assert consumer.commits == []
+        gate.set()
+        await running.until(lambda: consumer.committed == {0: 5})
+    assert consumer.committed == {0: 5}
+
+
+async def test_a_retryable_error_brings_the_same_records_again_after_growing_pauses() -> None:
+    consumer, fails = Consumer(), [RedisAway(), RedisAway(), RedisAway()]
+    consumer.write(0, 7)
+
+    async def before(_partition: int, _records: Sequence[Message]) -> None:
+        if fails:
+            raise fails.pop()
+
+    work = Recorder(before=before)
+    async with Running(consumer, work) as running:
+        await running.until(lambda: consumer.committed == {0: 7})
+        assert work.calls == [(0, list(range(7)))] * 4
+        assert running.clock.monotonic_s() == pytest.approx(sum(QUICK.retry_s[:3]))
+    assert work.done[0] == list(range(7))
+
+
+async def test_a_fenced_partition_is_taken_up_anew_and_read_from_where_the_store_stands() -> None:
+    consumer, fences = Consumer(at_once=5), [Fenced()]
+    consumer.write(0, 40)
+    work = Recorder(starts={0: 0})
+
+    async def before(_partition: int, records: Sequence[Message]) -> None:
+        if fences and records[0].offset >= 20:
+            work.starts[0] = 12  # another owner had got this far, then left
+            raise fences.pop()
+
+    work.before = before
+    async with Running(consumer, work) as running:
+        await running.until(lambda: consumer.committed == {0: 40})
+    assert work.taken_up == [0, 0]
+    assert consumer.seeks == [(0, 0), (0, 12)]
+    assert work.done[0] == [*range(20), *range(12, 40)]
+
+
+async def test_after_a_fence_the_partition_does_not_count_as_caught_up_before_it_is_read_again() -> None:
+    consumer, fences = Consumer(), [Fenced()]
+    consumer.write(0, 3)
+    work = Recorder(starts={0: 0})
+
+    async def idle(partition: int, caught_up: bool) -> None:
+        work.idles.append((partition, caught_up))
+        if fences:
+            consumer.pause(TopicPartition(TOPIC, 0))  # the fetch of what comes again takes its time
+            raise fences.pop()
+
+    work.idle = idle  # type: ignore[method-assign]
+    async with Running(consumer, work) as running:
+        await running.until(lambda: len(work.idles) >= 3)
+    assert work.idles[:3] == [(0, True), (0, False), (0, False)]
+
+
+async def test_a_fence_by_work_that_starts_where_kafka_stands_loses_nothing() -> None:
+    consumer, fences = Consumer(), [Fenced()]
+    consumer.write(0, 30)
+
+    async def before(_partition: int, _records: Sequence[Message]) -> None:
+        if fences:
+            raise fences.pop()
+
+    work = Recorder(before=before)  # `assigned` answers None
+    async with Running(consumer, work) as running:
+        await running.until(lambda: len(work.done[0]) >= 30)
+    assert work.done[0] == list(range(30))
+
+
+async def test_two_owners_that_fence_each_other_wait_between_their_tries() -> None:
+    consumer = Consumer()
+    consumer.write(0, 1)
+    fences = [Fenced() for _ in range(5)]
+
+    async def before(_partition: int, _records: Sequence[Message]) -> None:
+        if fences:
+            raise fences.pop()
+
+    async with Running(consumer, Recorder(before=before, starts={0: 0})) as running:
+        await running.until(lambda: consumer.committed == {0: 1})
+        assert running.clock.monotonic_s() == pytest.approx(sum(QUICK.retry_s[:4]))
+
+
+async def test_a_redis_that_is_away_when_a_partition_comes_does_not_end_the_process() -> None:
+    consumer = Consumer()
+    consumer.write(0, 4)
+    work = Recorder(starts={0: 2}, assigned_raises=[RedisAway(), RedisAway()])
+    async with Running(consumer, work) as running:
+        await running.until(lambda: consumer.committed == {0: 4})
+    assert work.taken_up == [0, 0, 0]
+    assert work.done[0] == [2, 3]
+
+
+async def test_any_other_error_comes_out_of_run_and_what_was_finished_is_committed() -> None:
+    consumer, work = Consumer(partitions=2), Recorder()
+    consumer.write(0, 20)
+
+    async def before(partition: int, _records: Sequence[Message]) -> None:
+        if partition == 1:
+            raise ZeroDivisionError
+
+    work.before = before
+    async with Running(consumer, work) as running:
+        await running.until(lambda: len(work.done[0]) == 20)
+        consumer.write(1, 1)
+        with pytest.raises(ZeroDivisionError):
+            await running.ends()
+    assert consumer.committed == {0: 20}
+    assert sorted(work.dropped) == [0, 1]
+
+
+async def test_an_error_while_a_partition_is_taken_up_comes_out_of_run() -> None:
+    work = Recorder(assigned_raises=[ValueError("no state of ours")])
+    async with Running(Consumer(), work) as running:
+        with pytest.raises(ValueError, match="no state"):
+            await running.ends()
+
+
+async def test_a_broker_that_refuses_to_be_read_ends_the_loop_by_name() -> None:
+    consumer, work = Consumer(), Recorder()
+    async with Running(consumer, work) as running:
+        consumer.broken = KafkaConnectionError()
+        with pytest.raises(BrokerAway, match=TOPIC):
+            await running.ends()
+    assert work.dropped == [0]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "size"),
+    [(Bounds(batch_records=10, queue_records=60, tick_s=0.01), 1), (Bounds(batch_records=10, queue_bytes=600, tick_s=0.01), 10)],
+    ids=["records", "bytes"],
+)
+async def test_a_full_queue_pauses_its_partition_and_half_a_queue_resumes_it(bounds: Bounds, size: int) -> None:
+    gate = asyncio.Event()
+    consumer = Consumer(partitions=2, at_once=20)
+    consumer.write(0, 500, size=size)
+    consumer.write(1, 5, size=size)
+    waiting = TopicPartition(TOPIC, 0)
+
+    async def before(partition: int, _records: Sequence[Message]) -> None:
+        if partition == 0:
+            await gate.wait()
+
+    work = Recorder(before=before)
+    async with Running(consumer, work, bounds) as running:
+        await running.until(lambda: waiting in consumer.paused)
+        await running.until(lambda: len(work.done[1]) == 5)
+        await asyncio.sleep(0.02)
+        assert consumer.positions[waiting] <= 80  # 60 and the fetch that filled it
+        assert consumer.pauses == [waiting]
+        gate.set()
+        await running.until(lambda: len(work.done[0]) == 500)
+    assert work.done[0] == list(range(500))
+    assert set(consumer.resumes) == {waiting}
+    assert len(consumer.pauses) - len(consumer.resumes) in (0, 1)
+
+
+async def test_a_slow_partition_does_not_delay_another() -> None:
+    never = asyncio.Event()
+    consumer = Consumer(partitions=2)
+    consumer.write(0, 10)
+    consumer.write(1, 300)
+
+    async def before(partition: int, _records: Sequence[Message]) -> None:
+        if partition == 0:
+            await never.wait()
+
+    work = Recorder(before=before)
+    async with Running(consumer, work, Bounds(batch_records=10, tick_s=0.01, commit_s=0.01, drain_s=0.05)) as running:
+        await running.until(lambda: len(work.done[1]) == 300)
+        assert work.done[0] == []
+    assert consumer.committed == {1: 300}  # and the one that never ended is read again by the next process
+
+
+async def test_stop_lets_the_batch_in_work_end_and_commits_it() -> None:
+    gate = asyncio.Event()
+    consumer = Consumer()
+    consumer.write(0, 30)
+    work = Recorder(before=lambda _partition, _records: gate.wait())  # type: ignore[arg-type,return-value]
+    async with Running(consumer, work) as running:
+        await running.until(lambda: bool(work.calls))
+        running.loop.stop()
+        await asyncio.sleep(0.02)
+        assert running.task is not None
+        assert not running.task.done()
+        gate.set()
+        await running.ends()
+    assert work.done[0] == list(range(10))
+    assert consumer.committed == {0: 10}
+    assert work.dropped == [0]
+
+
+async def test_a_partition_revoked_during_work_is_committed_dropped_and_never_worked_on_again() -> None:
+    gate = asyncio.Event()
+    consumer = Consumer(partitions=2)
+    consumer.write(0, 30)
+
+    async def before(partition: int, _records: Sequence[Message]) -> None:
+        if partition == 0:
+            await gate.wait()
+
+    work = Recorder(before=before)
+    async with Running(consumer, work) as running:
+        await running.until(lambda: bool(work.calls))
+        leaving = asyncio.create_task(consumer.revoke(0))
+        await asyncio.sleep(0.02)
+        assert not leaving.done()
+        gate.set()
+        await leaving
+        assert consumer.committed == {0: 10}
+        consumer.write(0, 30)  # a fetch that was under way brings some more
+        consumer.write(1, 10)
+        await running.until(lambda: len(work.done[1]) == 10)
+    assert work.done[0] == list(range(10))
+    assert work.dropped[0] == 0
+
+
+async def test_work_that_outlasts_a_revocation_is_cut_off_and_not_committed() -> None:
+    never = asyncio.Event()
+    consumer = Consumer()
+    consumer.write(0, 10)
+    work = Recorder(before=lambda _partition, _records: never.wait())  # type: ignore[arg-type,return-value]
+    async with Running(consumer, work, Bounds(drain_s=0.02, commit_s=0.01)) as running:
+        await running.until(lambda: bool(work.calls))
+        await consumer.revoke(0)
+        assert not work.working
+    assert consumer.commits == []
+
+
+async def test_a_partition_that_comes_back_starts_again_from_its_committed_place() -> None:
+    consumer, work = Consumer(), Recorder()
+    consumer.write(0, 10)
+    async with Running(consumer, work) as running:
+        await running.until(lambda: len(work.done[0]) == 10)
+        await consumer.revoke(0)
+        consumer.positions[TopicPartition(TOPIC, 0)] = consumer.committed[0]
+        consumer.write(0, 10)
+        await consumer.assign()
+        await running.until(lambda: len(work.done[0]) == 20)
+    assert work.done[0] == list(range(20))
+
+
+async def test_idle_is_called_while_nothing_comes_and_says_whether_the_end_is_reached() -> None:
+    consumer, work = Consumer(), Recorder()
+    consumer.write(0, 10)
+    async with Running(consumer, work) as running:
+        await running.until(lambda: len(work.idles) >= 3)
+        assert work.done[0] == list(range(10))
+        assert set(work.idles) == {(0, True)}
+        consumer.pause(TopicPartition(TOPIC, 0))
+        consumer.write(0, 5)  # the end is known to be further on than what was read
+        work.idles.clear()
+        await running.until(lambda: len(work.idles) >= 2)
+        assert set(work.idles) == {(0, False)}
+
+
+async def test_the_lag_is_what_is_not_finished_up_to_the_end() -> None:
+    gate = asyncio.Event()
+    consumer = Consumer(at_once=20)
+    consumer.write(0, 25)
+    work = Recorder(before=lambda _partition, _records: gate.wait())  # type: ignore[arg-type,return-value]
+    async with Running(consumer, work) as running:
+        await running.until(lambda: bool(work.calls))
+        assert running.loop.lag == 25
+        gate.set()
+        await running.until(lambda: len(work.done[0]) == 25)
+        await running.until(lambda: running.loop.lag == 0)
+
+
+async def test_a_commit_that_comes_too_late_is_dropped_and_the_work_goes_on() -> None:
+    consumer, work = Consumer(), Recorder()
+    consumer.commit_fails = True
+    consumer.write(0, 10)
+    async with Running(consumer, work) as running:
+        await running.until(lambda: len(work.done[0]) == 10)
+        await asyncio.sleep(0.03)
+        consumer.commit_fails = False
+        await running.until(lambda: consumer.committed == {0: 10})
+    assert work.done[0] == list(range(10))
