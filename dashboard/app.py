@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -58,7 +59,7 @@ def make_app(parts: Parts) -> Starlette:
         ],
         middleware=[
             Middleware(SecurityHeaders),
-            Middleware(TrustedHostMiddleware, allowed_hosts=_names(parts.settings.host), www_redirect=False),
+            Middleware(TrustedHostMiddleware, allowed_hosts=_names(parts.settings), www_redirect=False),
             Middleware(OwnOrigin),
             Middleware(GZipMiddleware, minimum_size=500, compresslevel=6),
         ],
@@ -140,10 +141,10 @@ def _config(app: Starlette) -> uvicorn.Config:
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     """A bound socket, before anything else is opened: a port that is taken is said at once."""
     host = settings.host
-    if not _is_loopback(host):
+    if not _is_loopback(host) and not settings.behind_proxy:
         raise BadSetting(
             f"The pages have no login yet, and {host} is open to others.",
-            remedy="Keep GROUNDSWELL_HOST=127.0.0.1 and put a proxy with a login before it.",
+            remedy="Keep GROUNDSWELL_HOST=127.0.0.1; or put a proxy with a login before it and set GROUNDSWELL_BEHIND_PROXY=true.",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -171,8 +172,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _names(host: str) -> list[str]:
-    return list({*LOOPBACK, host})
+def _names(settings: Settings) -> list[str]:
+    """Host names that are ours; any other is a page elsewhere that points its name at us."""
+    public = urlsplit(settings.page_url).hostname
+    return list({*LOOPBACK, settings.host, *([public] if public else [])})
 
 
 def _acks(view: control.ControlView) -> dict[str, Acknowledgement]:

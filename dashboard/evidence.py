@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 960, 220  # of the drawing, in its own units
 LEAVE_OUT_SLACK = 2.0  # what is left may lie this far (ln) under the line and still counts as broad
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 MAX_LETTERS = 2_000
+MANY_TIMES = 20
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -34,6 +35,7 @@ def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
         "mentions": data.observed.mentions,
         "share": round(100 * data.observed.negative_share),
         "effect": _times(data.effect),
+        "many": data.effect >= MANY_TIMES,
         "effect_low": _times(data.effect_low),
         "effect_high": _times(data.effect_high),
         "strength": _power(data.log10_e_value),
@@ -209,4 +211,5 @@ def _power(log10: float) -> str:
 
 
 def _times(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    """Against next to nothing a factor says nothing: from 20 on only that it is more."""
+    return f"{value:.1f}" if value < MANY_TIMES else f"> {MANY_TIMES}"

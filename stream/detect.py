@@ -169,13 +169,14 @@ class Detector:
         since = look.since(onset)
         cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
         ratio = 1.0 if self.policy.settings.coarse else float(np.clip(look.ratio, 0.2, 5.0))
-        leave_out = self._leave_out(since, onset_ms, cards)
+        leave_out, left = self._leave_out(since, onset_ms, cards)
+        usual = float(since.mu.sum()) * ratio
         verdict = None if early else self.verdict
         learning = self._learning(subject) if verdict is None else bool(verdict.learning[self._index[subject]])
         held = (
             Detected.HELD_LEARNING
             if learning
-            else self._gate(subject, since.y.sum() - since.mu.sum() * ratio, cards, leave_out)
+            else self._gate(subject, usual, cards, leave_out, left)
         )
         last = self.open_episodes.get(subject)
         reopened = last is not None and last.state == "resolved" and at_ms - last.resolved_ms <= REOPEN_MS
@@ -218,16 +219,16 @@ class Detector:
         return [self._transition("alert.firing", decision, episode, measured, cards, at_ms)]
 
     def _gate(
-        self, subject: str, excess: float, cards: list[DocumentCard], leave_out: dict[str, float]
+        self, subject: str, usual: float, cards: list[DocumentCard], leave_out: dict[str, float], left: dict[str, float]
     ) -> Detected | None:
-        """The first floor that holds a crossing back, or None."""
+        """The first floor that holds a crossing back, or None. `left`: the counts behind each value of `leave_out`."""
         if len({one.story for one in cards}) < STORIES:
             return Detected.HELD_FEW_STORIES
         authors = {one.author for one in cards if one.author}
         publishers = {one.source for one in cards if one.feed == "news"}
         if len(authors) < AUTHORS and len(publishers) < PUBLISHERS:
             return Detected.HELD_FEW_VOICES
-        if excess < EXCESS:
+        if left["all"] - usual < EXCESS:
             return Detected.HELD_SMALL_EXCESS
         # Both sides are recomputed from rest at the onset, so "still fires" is measured against that, not the full ln M.
         line = min(self.policy.ln_h, leave_out["all"]) - MARGIN
@@ -236,19 +237,23 @@ class Detector:
             ("author", Detected.HELD_ONE_AUTHOR),
             ("publisher", Detected.HELD_ONE_PUBLISHER),
         ):
-            if leave_out[part] < line:
+            if leave_out[part] < line or left[part] - usual < EXCESS / 2:
                 return reason
-        if self.directory[subject].kind in ("topic", "market") and leave_out["company"] < line:
+        one_company = leave_out["company"] < line or left["company"] - usual < EXCESS / 2
+        if self.directory[subject].kind in ("topic", "market") and one_company:
             return Detected.HELD_ONE_COMPANY
         return None
 
-    def _leave_out(self, since: "_Look", onset_ms: int, cards: list[DocumentCard]) -> dict[str, float]:
-        """ln M from the onset with all counts, and without the largest story family, author, publisher and company."""
+    def _leave_out(
+        self, since: "_Look", onset_ms: int, cards: list[DocumentCard]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """ln M from the onset with all counts, and without the largest story family, author, publisher and company; and
+        the counts themselves: when a held surge has become the level, ln M from rest is low with and without anybody."""
 
-        def without(keep: Callable[[DocumentCard], list[str]]) -> float:
+        def without(keep: Callable[[DocumentCard], list[str]]) -> Floats:
             sizes = Counter(name for one in cards for name in keep(one))
             if not sizes:
-                return evidence(since.y)
+                return since.y
             largest = max(sorted(sizes), key=sizes.__getitem__)
             y = since.y.copy()
             for one in cards:
@@ -256,20 +261,21 @@ class Detector:
                     step = (one.published_at - onset_ms) // self.policy.step_ms
                     if step < len(y):
                         y[step] -= 1
-            return evidence(np.maximum(y, 0))
+            return np.maximum(y, 0)
 
         def evidence(y: Floats) -> float:
             return surge_reading.recompute(
                 y, since.fast, since.mu, since.r_fast, since.r_slow, coarse=self.policy.settings.coarse
             )  # fmt: skip
 
-        return {
-            "all": evidence(since.y),
+        counts = {
+            "all": since.y,
             "story": without(lambda one: [family(one)]),
             "author": without(lambda one: [one.author] if one.author else []),
             "publisher": without(lambda one: [one.source] if one.feed == "news" else []),
             "company": without(lambda one: one.about),
         }
+        return {part: evidence(y) for part, y in counts.items()}, {part: float(y.sum()) for part, y in counts.items()}
 
     # -- an open episode ----------------------------------------------------------------------------------------------
 

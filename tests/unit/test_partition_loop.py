@@ -7,7 +7,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from aiokafka import TopicPartition
@@ -153,7 +153,7 @@ class Running:
         self.loop = PartitionLoop(consumer, TOPIC, work, self.clock, bounds)  # type: ignore[arg-type]
         self.task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Running":
+    async def __aenter__(self) -> Self:
         self.task = asyncio.create_task(self.loop.run())
         await asyncio.sleep(0)
         await self.consumer.assign()
