@@ -164,7 +164,12 @@ class Detector:
         self, window: Window, subject: str, start_ms: int, at_ms: int, ln_m: float, *, early: bool
     ) -> list[Transition]:
         look = self._look(window, subject, start_ms)
-        onset = surge_reading.onset(look.y, look.fast, look.r_fast, steps=HISTORY_STEPS)
+        last, steps = self.open_episodes.get(subject), HISTORY_STEPS
+        if last is not None and last.resolved_ms:
+            # Not back over the end of the episode before: the same onset would be the same id, told long ago.
+            since_end = (start_ms - last.resolved_ms + self.policy.lateness_ms) // self.policy.step_ms + 1
+            steps = min(max(since_end, 1), steps)
+        onset = surge_reading.onset(look.y, look.fast, look.r_fast, steps=steps)
         onset_ms = look.first_ms + onset * self.policy.step_ms
         since = look.since(onset)
         cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
@@ -173,12 +178,7 @@ class Detector:
         usual = float(since.mu.sum()) * ratio
         verdict = None if early else self.verdict
         learning = self._learning(subject) if verdict is None else bool(verdict.learning[self._index[subject]])
-        held = (
-            Detected.HELD_LEARNING
-            if learning
-            else self._gate(subject, usual, cards, leave_out, left)
-        )
-        last = self.open_episodes.get(subject)
+        held = Detected.HELD_LEARNING if learning else self._gate(subject, usual, cards, leave_out, left)
         reopened = last is not None and last.state == "resolved" and at_ms - last.resolved_ms <= REOPEN_MS
         if last is not None and reopened and held is None:
             # The episode goes on: its event counts from its own onset, as it says it does.
@@ -282,7 +282,9 @@ class Detector:
     def _progress(self, window: Window, subject: str, start_ms: int, at_ms: int) -> list[Transition]:
         episode = self.open_episodes[subject]
         if episode.state == "resolved":
-            if at_ms - episode.resolved_ms > REOPEN_MS:
+            ended_ms = at_ms - episode.resolved_ms
+            episode.over = ended_ms > REOPEN_MS
+            if ended_ms > max(REOPEN_MS, HISTORY_STEPS * self.policy.step_ms):
                 del self.open_episodes[subject]
                 self._gone.append(subject)
             return []
@@ -300,7 +302,7 @@ class Detector:
         state = "firing" if crosses or not calm else "recovering"
         if state != episode.state:
             episode.previous, episode.state, episode.changed_ms = episode.state, state, at_ms  # type: ignore[assignment]
-        if state == "firing" and at_ms - max(episode.told_ms, episode.fired_ms) >= UPDATE_MS:
+        if state == "firing":
             return self._update(window, episode, start_ms, at_ms, look)
         return []
 
@@ -320,10 +322,12 @@ class Detector:
         return [self._transition("alert.resolved", Detected.RESOLVED, episode, measured, cards, at_ms)]
 
     def _update(self, window: Window, episode: Episode, start_ms: int, at_ms: int, look: "_Look") -> list[Transition]:
-        """Speak again only when the size changed by half: people who hear a thing twice stop listening."""
+        """Speak again at once when it became critical, else only after a while and when the size changed by half: people
+        who hear a thing twice stop listening."""
         measured, cards = self._since_onset(window, episode, start_ms, look)
-        before = max(episode.told_effect, 1e-9)
-        if 1 / UPDATE_CHANGE < measured.effect / before < UPDATE_CHANGE:
+        worse = episodes.severe(measured) and not episode.told_severe
+        changed = not 1 / UPDATE_CHANGE < measured.effect / max(episode.told_effect, 1e-9) < UPDATE_CHANGE
+        if not worse and not (changed and at_ms - episode.told_ms >= UPDATE_MS):
             return []
         episode.sequence += 1
         return [self._transition("alert.updated", Detected.UPDATED, episode, measured, cards, at_ms)]
@@ -420,7 +424,7 @@ class Detector:
         cards: list[DocumentCard],
         at_ms: int,
     ) -> Transition:
-        episode.told_effect, episode.told_ms = measured.effect, at_ms
+        episode.told_effect, episode.told_ms, episode.told_severe = measured.effect, at_ms, episodes.severe(measured)
         echoes = self.echoes.get(episode.subject, Counter())
         # The surest first; among equals the earliest, whom the others followed.
         best = sorted(cards, key=lambda one: (-one.negative, one.published_at, one.id))
@@ -438,7 +442,7 @@ class Detector:
     def standing(self, subject: str) -> SubjectState:
         """Where a subject stands now."""
         episode = self.open_episodes.get(subject)
-        if episode is not None:
+        if episode is not None and not episode.over:
             return SubjectState(episode.state)
         if self._learning(subject):
             return SubjectState.LEARNING

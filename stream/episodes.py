@@ -32,7 +32,7 @@ AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
 
 
 class Episode(Struct, kw_only=True):
-    """What is remembered of a surge while it lasts, and for an hour after. Times are epoch milliseconds of event time."""
+    """What is remembered of a surge while it lasts, and for some hours after. Times are epoch milliseconds of event time."""
 
     id: str
     subject: str
@@ -48,7 +48,9 @@ class Episode(Struct, kw_only=True):
     steps: int = 0  # closed since firing
     told_effect: float = 0.0
     told_ms: int = 0
+    told_severe: bool = False
     resolved_ms: int = 0
+    over: bool = False  # it cannot reopen any more; its end is kept, so that the next onset lies behind it
 
 
 class Measured(Struct, kw_only=True, frozen=True):
@@ -69,6 +71,11 @@ class Measured(Struct, kw_only=True, frozen=True):
     evidence: dict[str, Any]
 
 
+def severe(measured: Measured) -> bool:
+    """Large against the expected, and large at all."""
+    return measured.effect >= CRITICAL_EFFECT and measured.negatives >= CRITICAL_NEGATIVES
+
+
 def identity(subject: str, onset_ms: int) -> str:
     """The id of an episode."""
     return "ep_" + _hash(RULE.id, str(RULE.version), subject, str(onset_ms))[:24]
@@ -81,7 +88,6 @@ def event(
     """The record that goes to people and machines. `documents` with their echo counts, best first."""
     shown = [_document(card, echoes) for card, echoes in documents[:DOCUMENTS_SHOWN]]
     share = measured.negatives / measured.mentions if measured.mentions else 0.0
-    severe = measured.effect >= CRITICAL_EFFECT and measured.negatives >= CRITICAL_NEGATIVES
     onset = times.rfc3339(episode.onset_ms)
     return AlertEvent(
         id="gw_" + _hash(episode.id, kind, str(episode.sequence))[:32],
@@ -93,7 +99,7 @@ def event(
             state=episode.state,
             previous_state=episode.previous,
             test=False,
-            severity="critical" if severe else "warning",
+            severity="critical" if severe(measured) else "warning",
             rule=RULE,
             subject=AlertSubject(id=subject.id, kind=subject.kind, names=subject.names),
             kind=episode.kind,

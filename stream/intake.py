@@ -42,7 +42,9 @@ Pending = tuple[EventT[Any], "list[asyncio.Future[Any]]", Counts]
 
 
 def main(settings: Settings, topology: Topology, clock: Clock) -> None:
-    """Run until SIGTERM; Faust drains, then raises SystemExit(0)."""
+    """Run until SIGTERM; Faust drains, then raises SystemExit(0). Raises RedisAway, UnfitRedis, BrokenCatalogue at start."""
+    shell = Shell(settings, topology, clock)
+    asyncio.run(_redis_answers(settings))
     app = faust.App(
         f"{topology.prefix}-ingest",
         broker=[f"kafka://{address.strip()}" for address in settings.kafka.split(",")],
@@ -62,7 +64,6 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
         consumer_auto_offset_reset="earliest",
         worker_redirect_stdouts=False,
     )
-    shell = Shell(settings, topology, clock)
     inputs = app.topic(
         *(topology.name(topic) for topic in INPUTS),
         key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
@@ -232,6 +233,11 @@ class Shell:
         sys.stderr.flush()
         # Not an exception: Faust would catch it, commit and go on.
         os._exit(1)
+
+
+async def _redis_answers(settings: Settings) -> None:
+    """Before Faust starts: once it runs, its own lines would drown the one that says what is wrong."""
+    await (await open_redis(settings)).aclose()
 
 
 def _chunks(documents: list[Document]) -> list[bytes]:

@@ -89,5 +89,5 @@ def _row(
         reach_15=mentions + sum(counters[4] for counters in recent), share=round(negatives / mentions, 3) if mentions else 0.0,
         evidence=round(detector.evidence(subject), 2), spark=spark,
         minutes=[[at_ms, *minutes[at_ms][:3]] for at_ms in sorted(minutes) if at_ms >= end_ms - RECENT_MINUTES * MINUTE_MS],
-        episode=episode.id if episode is not None else "",
+        episode=episode.id if episode is not None and not episode.over else "",
     )  # fmt: skip

@@ -8,10 +8,11 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import msgspec
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from redis.exceptions import RedisError
 
 from groundswell import beat, books
@@ -255,10 +256,22 @@ def _batches(partition: int, offset: int, documents: list[ScoredDocument], model
 
 async def run(settings: Settings, topology: Topology, clock: Clock, model: Model, stop: asyncio.Event) -> None:
     """The tag process: until `stop`. Raises Misconfigured at start, Fatal when it must begin anew."""
-    redis = await open_redis(settings)
-    producer = await open_producer(settings)
-    consumer = await open_consumer(settings, f"{topology.prefix}-tag")
-    await model.start()
+    async with AsyncExitStack() as opened:
+        redis = await open_redis(settings)
+        opened.push_async_callback(redis.aclose)
+        await model.start()
+        opened.push_async_callback(model.stop)
+        producer = await open_producer(settings)
+        opened.push_async_callback(close_producer, producer)
+        consumer = await open_consumer(settings, f"{topology.prefix}-tag")
+        opened.push_async_callback(consumer.stop)
+        await _run(settings, topology, clock, model, stop, redis, producer, consumer)
+
+
+async def _run(
+    settings: Settings, topology: Topology, clock: Clock, model: Model, stop: asyncio.Event,
+    redis: RedisClient, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer,
+) -> None:  # fmt: skip
     work = TagWork(topology, redis, producer, model, clock, event_time=settings.clock == "event")
     bounds = Bounds(batch_records=settings.batch_documents, drain_s=settings.drain_s)
     loop = PartitionLoop(consumer, topology.name(DOCUMENTS), work, clock, bounds)
@@ -273,7 +286,3 @@ async def run(settings: Settings, topology: Topology, clock: Clock, model: Model
     finally:
         stopping.cancel()
         beating.cancel()
-        await consumer.stop()
-        await close_producer(producer)
-        await model.stop()
-        await redis.aclose()

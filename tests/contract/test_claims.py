@@ -20,7 +20,11 @@ EN = (
     "Harbour Tin said on Monday that its second mine has stood still since March, after water broke into the lower shaft "
     "and the pumps failed twice. The company had told investors in May that output was on plan."
 )
-EN_COPY = "RT @metalsdesk: " + EN.replace("on Monday ", "").replace("investors", "shareholders") + " https://gazette.example/a"
+EN_COPY = (
+    "RT @metalsdesk: "
+    + EN.replace("on Monday ", "").replace("investors", "shareholders")
+    + " https://gazette.example/a"
+)
 EN_OTHER = (
     "Bluefin Airways will fly to four more cities from June and lease nine aircraft; its chief executive expects "
     "that the new routes earn money within the first year."
@@ -56,7 +60,9 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[redis.asyncio.R
 
 def said(text: str, number: int = 0, **changes) -> Document:
     lang = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else "en"
-    return Document(**({"id": f"d{number}", "text": text, "lang": lang, "published_at": NOW_MS, "ingested_at": NOW_MS} | changes))
+    return Document(
+        **({"id": f"d{number}", "text": text, "lang": lang, "published_at": NOW_MS, "ingested_at": NOW_MS} | changes)
+    )
 
 
 async def one(store, document: Document, offset: int) -> Claimed:
@@ -89,7 +95,9 @@ async def test_an_id_is_a_source_s_own(store):
     assert (await one(store, said(EN, source="Gazette"), 2)).claim is Claim.NEW
 
 
-@pytest.mark.parametrize(("text", "copy", "other"), [(EN, EN_COPY, EN_OTHER), (ZH, ZH_COPY, ZH_OTHER)], ids=["en", "zh"])
+@pytest.mark.parametrize(
+    ("text", "copy", "other"), [(EN, EN_COPY, EN_OTHER), (ZH, ZH_COPY, ZH_OTHER)], ids=["en", "zh"]
+)
 async def test_near_copies_fold_into_one_story_and_other_news_does_not(store, text, copy, other):
     original = await one(store, said(text, 1), 1)
     assert await one(store, said(copy, 2), 2) == Claimed(Claim.NEW, original.story, echo=True)
@@ -111,7 +119,8 @@ async def test_the_same_document_twice_in_one_batch_is_one(store):
 
 async def test_a_batch_read_again_is_decided_as_before(store):
     documents = [
-        (Source(0, 7, number), said(text, number % 4)) for number, text in enumerate([EN, EN_COPY, ZH, ZH_COPY, EN, EN_OTHER])
+        (Source(0, 7, number), said(text, number % 4))
+        for number, text in enumerate([EN, EN_COPY, ZH, ZH_COPY, EN, EN_OTHER])
     ]
     first = await claim(store, KEYS, documents)
     again = await claim(store, KEYS, documents)

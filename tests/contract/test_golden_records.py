@@ -69,7 +69,9 @@ def test_a_golden_record_shows_every_field(name):
     if isinstance(found, list):
         assert len(found) == len(kind.__struct_fields__)
     else:
-        assert set(kind.__struct_encode_fields__) == set(found) - {"v", "schema"} - ({"kind"} if "control" in name else set())
+        assert set(kind.__struct_encode_fields__) == set(found) - {"v", "schema"} - (
+            {"kind"} if "control" in name else set()
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

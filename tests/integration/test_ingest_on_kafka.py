@@ -61,7 +61,11 @@ async def test_bad_input_among_good_is_told_and_harms_nobody(here):
     letters = await here.values(DEAD_LETTERS, DeadLetter)
     news = [letter for letter in letters if letter.topic == here.topology.name(NEWS)]
     assert sorted((letter.src.offset, letter.reason) for letter in news) == sorted((o, r) for r, o in expected)
-    assert {letter.src for letter in news if letter.src.offset == 8} == {Source(0, 8, 1), Source(0, 8, 3), Source(0, 8, 4)}
+    assert {letter.src for letter in news if letter.src.offset == 8} == {
+        Source(0, 8, 1),
+        Source(0, 8, 3),
+        Source(0, 8, 4),
+    }
     assert [letter.reason for letter in letters if letter.topic == here.topology.name(COMMENTS)] == ["wrong_shape"]
 
 

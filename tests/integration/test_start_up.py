@@ -140,7 +140,9 @@ async def test_a_metrics_port_that_is_taken_is_told(tmp_path, topics, redis_url)
 
 
 async def test_a_model_that_is_not_there_is_told(tmp_path, topics, redis_url):
-    done = run("tag", cwd=tmp_path, GROUNDSWELL_REDIS=redis_url, **topics | {"GROUNDSWELL_MODEL": str(tmp_path / "none")})
+    done = run(
+        "tag", cwd=tmp_path, GROUNDSWELL_REDIS=redis_url, **topics | {"GROUNDSWELL_MODEL": str(tmp_path / "none")}
+    )
     assert_told(done, str(tmp_path / "none"), "bundled")
 
 
@@ -153,7 +155,13 @@ async def test_a_broken_catalogue_is_told(tmp_path, topics, redis_url):
 def test_help_loads_nothing_heavy(tmp_path):
     code = "import sys, groundswell.cli as c\ntry:\n    c.main(['--help'])\nfinally:\n    print(*sorted({m.split('.')[0] for m in sys.modules}), file=sys.stderr)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path, env=clean_environment()
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=tmp_path,
+        env=clean_environment(),
     )
     loaded = set(done.stderr.split())
     assert "groundswell" in loaded
@@ -171,14 +179,18 @@ def test_help_is_there_in_a_moment(tmp_path):
     assert min(once() for _ in range(5)) < limit_s
 
 
-def test_settings_shows_no_secret(tmp_path):
-    done = run("settings", cwd=tmp_path, GROUNDSWELL_SECRET_KEY=SECRET, GROUNDSWELL_REDIS=f"redis://:{SECRET}@host:6379/0")
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_settings_shows_no_secret(form, tmp_path):
+    secret = {"GROUNDSWELL_SECRET_KEY": SECRET, "GROUNDSWELL_REDIS": f"redis://:{SECRET}@host:6379/0"}
+    done = run("settings", *form, cwd=tmp_path, COLUMNS="200", **secret)
     assert done.returncode == 0
-    assert "host:6379" in done.stdout
+    assert "redis://(set)@host:6379/0" in done.stdout
     assert SECRET not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("record", ["inbound-document", "document", "tagged", "scored", "alert", "dead-letter", "control"])
+@pytest.mark.parametrize(
+    "record", ["inbound-document", "document", "tagged", "scored", "alert", "dead-letter", "control"]
+)
 def test_the_schema_of_a_record_is_printed_as_json(record, tmp_path):
     done = run("schema", record, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

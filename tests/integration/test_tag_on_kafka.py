@@ -21,7 +21,12 @@ async def here(kafka_address: str, redis_url: str, topic_prefix: str, tmp_path: 
 
 
 def said(number: int, text: str = "", **changes) -> Document:
-    text = text or f"{number} 号公告：港湾锡业" + "跌停涨停违约分红裁员召回利好泄露盈利亏损"[number % 10 * 2 :][:2] + f"，编号 {number * 7919}"
+    text = (
+        text
+        or f"{number} 号公告：港湾锡业"
+        + "跌停涨停违约分红裁员召回利好泄露盈利亏损"[number % 10 * 2 :][:2]
+        + f"，编号 {number * 7919}"
+    )
     return Document(**({"id": f"d{number}", "text": text, "lang": "zh", "author": f"a{number}", "published_at": NOW_MS + number,
                         "ingested_at": NOW_MS + number, "mentions": [Mention(HTN, 7, 11)]} | changes))  # fmt: skip
 
@@ -34,7 +39,9 @@ async def tagged(here: Site) -> dict[str, Tagged]:
     return {one.id: one for one in await here.values(TAGGED, Tagged)}
 
 
-async def test_a_document_comes_out_tagged_with_its_story_and_its_rows_at_home(kafka_address, redis_url, topic_prefix, tmp_path):
+async def test_a_document_comes_out_tagged_with_its_story_and_its_rows_at_home(
+    kafka_address, redis_url, topic_prefix, tmp_path
+):
     here = await site(kafka_address, redis_url, topic_prefix, tmp_path, single_partition=False)
     english = "Harbour Tin faces a fraud probe after the default of its trading arm, and the lawsuit of a lender."
     documents = [
@@ -77,7 +84,14 @@ async def test_what_was_pushed_twice_is_counted_as_a_duplicate_and_says_nothing(
 
 async def test_a_record_that_is_none_of_ours_is_a_dead_letter_and_its_neighbours_go_on(here):
     newer = msgspec.json.encode([msgspec.to_builtins(said(9)) | {"v": 2}])
-    bad = [b"nonsense", None, newer, b'[{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", b'{"v":1}', b'[{"v":1,"id":"\xff"}]']
+    bad = [
+        b"nonsense",
+        None,
+        newer,
+        b'[{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}]",
+        b'{"v":1}',
+        b'[{"v":1,"id":"\xff"}]',
+    ]
     await here.push(DOCUMENTS, [message(said(1)), *bad, message(said(2))], key=b"k")
     async with here.stage("tag") as tag:
         counts = await here.until_read("tag", 2 + len(bad))

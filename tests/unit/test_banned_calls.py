@@ -19,7 +19,14 @@ CLOCK_CALLS = {
     "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today",
 }  # fmt: skip
 # The machine's clock is a parameter everywhere but at these edges.
-OWN_CLOCK = ("groundswell/clock.py", "groundswell/commands/", "groundswell/demo/", "bench/", "models/train", "models/fit.py")
+OWN_CLOCK = (
+    "groundswell/clock.py",
+    "groundswell/commands/",
+    "groundswell/demo/",
+    "bench/",
+    "models/train",
+    "models/fit.py",
+)
 EDGES = ("groundswell/commands/", "groundswell/cli.py")
 # Where topics are named, and nothing else of stream: the contract that all share.
 SHARED = "stream.topology"
@@ -60,7 +67,9 @@ def clock_faults(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Call) and dotted(node.func) in CLOCK_CALLS:
             yield f"line {node.lineno}: {dotted(node.func)}()"
         if isinstance(node, ast.ImportFrom) and node.module == "time":
-            yield from (f"line {node.lineno}: from time import {one.name}" for one in node.names if one.name.startswith("time"))
+            yield from (
+                f"line {node.lineno}: from time import {one.name}" for one in node.names if one.name.startswith("time")
+            )
 
 
 def pickle_faults(tree: ast.AST) -> Iterator[str]:

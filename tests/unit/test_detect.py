@@ -148,7 +148,7 @@ def test_a_surge_fires_once_with_its_onset_and_its_documents() -> None:
     player = played(Stream().quiet().surge())
     [event] = player.fired()
     data = event.data
-    assert [one.subject for one in player.told] == [SUBJECT]
+    assert {one.subject for one in player.told} == {SUBJECT}
     assert abs(times.parse_ms(data.started_at) - SURGE_MS) <= 2 * MINUTE_MS
     assert times.parse_ms(data.detected_at) <= SURGE_MS + 5 * MINUTE_MS
     assert data.state == "firing"
@@ -432,3 +432,12 @@ def test_the_band_of_the_chart_is_ordered() -> None:
         assert band.low_5 <= band.high_5
         assert band.low_60 <= band.high_60
         assert band.high_1 <= band.high_5 <= band.high_60
+
+
+def test_people_are_told_again_at_once_when_a_surge_becomes_critical() -> None:
+    player = played(Stream().quiet().surge(minutes=8, a_minute=2).surge(minutes=10, a_minute=12, start_ms=SURGE_MS + 8 * MINUTE_MS))
+    told = [(one.event.type, one.event.data.severity) for one in player.told]
+    assert told[:2] == [("alert.firing", "warning"), ("alert.updated", "critical")]
+    first, second = (one.event for one in player.told[:2])
+    assert second.data.sequence == first.data.sequence + 1
+    assert times.parse_ms(second.timestamp) - times.parse_ms(first.timestamp) < 15 * MINUTE_MS

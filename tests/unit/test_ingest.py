@@ -194,7 +194,12 @@ def test_unknown_fields_are_ignored():
 
 def test_nul_and_control_characters_are_taken_out_of_all_that_is_kept():
     document = only(
-        {"text": "one\x00 two\x08\u202e", "title": "A\x00B", "source": "wire\x00\x1b[31m", "engagement": {"li\x00kes": 3}}
+        {
+            "text": "one\x00 two\x08\u202e",
+            "title": "A\x00B",
+            "source": "wire\x00\x1b[31m",
+            "engagement": {"li\x00kes": 3},
+        }
     )
     assert (document.text, document.title, document.engagement) == ("one two", "AB", {"likes": 3.0})
     assert document.source.isprintable()
@@ -361,12 +366,29 @@ def test_what_a_feed_may_fill_without_end_is_cut():
 
 # -- for any bytes at all ----------------------------------------------------------------------------------------------
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=40)
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=40)
+)
 anything = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=12
+    leaves,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
 )
 fields = st.sampled_from(
-    ["text", "id", "title", "url", "source", "author", "published_at", "lang", "symbols", "engagement", "parent_id", "feed"]
+    [
+        "text",
+        "id",
+        "title",
+        "url",
+        "source",
+        "author",
+        "published_at",
+        "lang",
+        "symbols",
+        "engagement",
+        "parent_id",
+        "feed",
+    ]
 )
 pushed = st.dictionaries(fields, anything, max_size=6).map(lambda found: {"text": "Harbour Tin falls"} | found)
 world = st.text(st.characters(exclude_categories=()), max_size=60)

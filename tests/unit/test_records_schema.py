@@ -13,7 +13,9 @@ from groundswell.commands.setup import SCHEMAS
 
 GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
 FILES = {
-    name: [*GOLDEN.glob("control-*.json")] if name == "control" else [*GOLDEN.glob(f"{name}.json"), *GOLDEN.glob(f"{name}-least.json")]
+    name: [*GOLDEN.glob("control-*.json")]
+    if name == "control"
+    else [*GOLDEN.glob(f"{name}.json"), *GOLDEN.glob(f"{name}-least.json")]
     for name in SCHEMAS
 }
 
@@ -40,7 +42,8 @@ def test_the_schema_refuses_another_version(name):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"text": 1}, {"text": "a", "published_at": True}, {"text": "a", "symbols": "HTN"}, {"text": "a", "feed": "x"}]
+    "wrong",
+    [{}, {"text": 1}, {"text": "a", "published_at": True}, {"text": "a", "symbols": "HTN"}, {"text": "a", "feed": "x"}],
 )
 def test_the_schema_for_feeds_refuses_what_ingest_refuses(wrong):
     assert not validator(records.InboundDocument).is_valid(wrong)

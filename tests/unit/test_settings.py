@@ -69,7 +69,9 @@ OUT_OF_BOUNDS = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in OUT_OF_BOUNDS.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in OUT_OF_BOUNDS.items() for value in values]
+)
 def test_a_value_out_of_bounds_is_refused_in_one_line_that_names_it(name, value):
     with pytest.raises(BadSetting) as caught:
         settings.from_values({name: value})

@@ -1,0 +1,186 @@
+"""kill -9 of tag and aggregate in the middle of a push, on real Kafka and Redis: afterwards everything is as if nothing had happened.
+
+The same documents go through an undisturbed installation at the same time; both are compared with each other and with a count of the
+file that knows nothing of streams. tests/unit/test_windows.py shows that without the mark the counts would differ.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from groundswell.accounting import Accounting, account
+from groundswell.books import Counts
+from groundswell.commands.stack import Stack, stack
+from groundswell.connect import close_producer, open_consumer, open_producer
+from groundswell.demo import script
+from groundswell.keys import HOUR_MS, Keys
+from groundswell.pusher import Pusher
+from groundswell.records import AlertEvent
+from groundswell.settings import Settings
+from stream.topology import ALERTS, NEWS, SCORED, Topology
+from tests.chaos import road
+
+DOCUMENTS = 5_000
+STAGES = ("ingest", "tag", "aggregate")
+KILLED = ("tag", "aggregate")
+PORTIONS = (0.45, 0.8, 1.0)  # of the file; after each but the last both stages are killed
+WAIT_S = 60.0
+
+
+@dataclass
+class Outcome:
+    """What one installation made of the file."""
+
+    books: Accounting
+    buckets: road.Counted
+    events: set[str]
+    episodes: dict[str, str]  # episode -> subject
+    kills: list[dict[str, int]] = field(default_factory=list)  # documents read by the stage when it was killed
+    seconds: float = 0.0
+
+
+async def books(found: Stack) -> Accounting:
+    return await account(found.redis, Keys(found.topology.prefix), found.topology.partitions(SCORED), Counts())
+
+
+async def until_read(found: Stack, stage: str, rows: int) -> int:
+    """Wait until a stage has read so much; the figure, to show that it was in the middle."""
+    async with asyncio.timeout(WAIT_S):
+        while (read := (await books(found)).stages[stage].read) < rows:
+            await asyncio.sleep(0.02)
+    return read
+
+
+async def until_drained(found: Stack, pushed: int) -> Accounting:
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            now = await books(found)
+            ingest, tag, aggregate = (now.stages[stage] for stage in STAGES)
+            read = ingest.read >= pushed and tag.read >= ingest.emitted and aggregate.read >= tag.emitted
+            if read and not now.in_flight and not await waiting(found):
+                return now
+            await asyncio.sleep(0.2)
+
+
+async def waiting(found: Stack) -> int:
+    """Alerts that are not on their topic yet."""
+    keys = Keys(found.topology.prefix)
+    pipeline = found.redis.pipeline(transaction=False)
+    for partition in range(found.topology.partitions(SCORED)):
+        pipeline.llen(keys.outbox(partition))
+    return sum(await pipeline.execute())
+
+
+async def told(found: Stack) -> list[AlertEvent]:
+    """All that is on the alerts topic."""
+    consumer = await open_consumer(found.settings, None, [found.topology.name(ALERTS)])
+    try:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        await consumer.seek_to_beginning()
+        events = []
+        for partition, end in ends.items():
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(partition, timeout_ms=200)).get(partition, ()):
+                    events.append(msgspec.json.decode(record.value, type=AlertEvent))
+        return events
+    finally:
+        await consumer.stop()
+
+
+async def travel(settings: Settings, sent: list[road.Sent], *, kill: bool) -> Outcome:
+    """Push the file through an installation of its own, with or without kills, and look at what it left."""
+    began_s, kills = time.monotonic(), []
+    async with stack(settings, stages=STAGES) as found:
+        await found.ready(STAGES)
+        producer = await open_producer(found.settings)
+        pushers = {
+            key: Pusher(producer, found.topology.name(NEWS), key, batch=20) for key in sorted({one.key for one in sent})
+        }
+        try:
+            done, rows_before = 0, {stage: 0 for stage in KILLED}
+            for portion in PORTIONS:
+                end = round(len(sent) * portion)
+                for one in sent[done:end]:
+                    await pushers[one.key].add(one.document)
+                done = end
+                for pusher in pushers.values():
+                    await pusher.settle()
+                if kill and portion < 1.0:
+                    at = {}
+                    for stage in KILLED:
+                        at[stage] = await until_read(found, stage, rows_before[stage] + 1)
+                        os.kill(found.processes[stage].pid, signal.SIGKILL)
+                    kills.append(at)
+                    rows_before = {stage: (await books(found)).stages[stage].read for stage in KILLED}
+        finally:
+            await close_producer(producer)
+        drained = await until_drained(found, len(sent))
+        events = await told(found)
+        left = await road.buckets(found.redis, found.topology.prefix)
+    episodes = {event.data.episode_id: event.data.subject.id for event in events}
+    return Outcome(drained, left, {event.id for event in events}, episodes, kills, time.monotonic() - began_s)
+
+
+@pytest.mark.parametrize("documents", [DOCUMENTS])
+async def test_a_killed_road_ends_where_a_calm_one_does(
+    documents: int, kafka_address: str, topic_prefix: str, redis_url: str, tmp_path: Path, record_property: Any
+) -> None:
+    start_ms = time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS - 6 * HOUR_MS
+    sent = road.file(documents, start_ms)
+    settings = {
+        name: Settings(
+            kafka=kafka_address, redis=redis_url, prefix=f"{topic_prefix}{name}", state_dir=str(tmp_path / name), model="scripted",
+            catalogues=[str(script.catalogue())], batch_documents=2, idle_s=3_600,
+        )
+        for name in ("calm", "killed")
+    }  # fmt: skip
+    calm, killed = await asyncio.gather(
+        travel(settings["calm"], sent, kill=False), travel(settings["killed"], sent, kill=True)
+    )
+    figures = {
+        "kills": killed.kills, "seconds": [round(calm.seconds, 1), round(killed.seconds, 1)], "buckets": len(killed.buckets),
+        "events": len(killed.events), "calm": calm.books.as_json(), "killed": killed.books.as_json(),
+    }  # fmt: skip
+    record_property("figures", figures)
+    print(figures)
+
+    assert len(killed.kills) == 2
+    assert all(0 < at["tag"] < documents for at in killed.kills), "in the middle"
+    for one in (calm, killed):
+        assert one.books.balanced, one.books.wrong
+        duplicates = sum(each.duplicate for each in sent)
+        assert one.books.stages["ingest"].read >= documents
+        assert one.books.stages["tag"].applied == documents - duplicates
+        assert one.books.stages["aggregate"].late == 0
+    assert killed.books.stages["aggregate"].applied == calm.books.stages["aggregate"].applied
+
+    wanted = road.expected(sent)
+    assert calm.buckets == wanted
+    assert killed.buckets == wanted
+
+    assert set(calm.episodes.values()) == set(road.SURGES)
+    assert killed.events == calm.events
+    assert killed.episodes == calm.episodes
+
+
+def test_the_companies_of_the_file_share_no_partition_so_that_each_has_one_order() -> None:
+    topology = Topology("any")
+    homes = [topology.scored_partition(name) for name in ("market", *(c[0] for c in road.COMPANIES), *(f"topic:{c[3]}" for c in road.COMPANIES))]
+    assert len(set(homes)) == len(homes)
+
+
+def test_the_count_of_the_file_notices_a_single_row() -> None:
+    sent = road.file(DOCUMENTS, 1_700_000_000_000 // HOUR_MS * HOUR_MS)
+    assert len(sent) == DOCUMENTS
+    assert sum(one.duplicate for one in sent) > 100
+    assert sum(one.echo for one in sent) > 300
+    assert [one.at_ms for one in sent] == sorted(one.at_ms for one in sent)
+    original = next(i for i, one in enumerate(sent) if not one.duplicate)
+    assert road.expected(sent) != road.expected(sent[:original] + sent[original + 1 :])
