@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed-$(TORCH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format services services-stop bench train lock
+.PHONY: help setup demo test check format services services-stop bench train pictures lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,9 @@ bench: setup ## every question in bench/, or one: make bench ONE=name
 train: setup ## the bundled model from the data sets in a folder: make train DATA=DIR
 	@test -n "$(DATA)" || { echo "make: say where the data sets are: make train DATA=DIR" >&2; exit 2; }
 	$(VENV)/bin/groundswell train --data $(DATA) $(ARGS)
+
+pictures: setup ## the pictures of the README anew, from a running demo; needs the browser of `make services`
+	$(PY) scripts/pictures.py
 
 # For every platform and both Pythons at once, with hashes and without addresses. setuptools builds the project, uv
 # installs it: neither is a dependency, both are pinned.

@@ -31,7 +31,7 @@ ALERT_S, SWELL_S, DRAWN_MS = 180.0, 60.0, 15_000
 def demo(port: int) -> Iterator[str]:
     """The address of a demo's page, once its alert is there and the surge has gone on for a while."""
     with tempfile.TemporaryDirectory(prefix="groundswell-pictures-") as state:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(
             [sys.executable, "-m", "groundswell", "demo", "--port", str(port)],
             env={**os.environ, "GROUNDSWELL_STATE_DIR": state},
             stdout=subprocess.DEVNULL,

@@ -16,10 +16,8 @@ KEY = KEYS.books("tag", "documents", 0)
 
 @pytest.fixture(params=["fakeredis", "redis"])
 async def store(request: pytest.FixtureRequest):
-    if request.param == "fakeredis":
-        client = FakeAsyncRedis()
-    else:
-        client = redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url"))
+    real = request.param == "redis"
+    client = redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url")) if real else FakeAsyncRedis()
     yield client
     await client.aclose()
 

@@ -153,7 +153,10 @@ async def test_a_broken_catalogue_is_told(tmp_path, topics, redis_url):
 
 
 def test_help_loads_nothing_heavy(tmp_path):
-    code = "import sys, groundswell.cli as c\ntry:\n    c.main(['--help'])\nfinally:\n    print(*sorted({m.split('.')[0] for m in sys.modules}), file=sys.stderr)"
+    code = (
+        "import sys, groundswell.cli as c\ntry:\n    c.main(['--help'])\nfinally:\n"
+        "    print(*sorted({m.split('.')[0] for m in sys.modules}), file=sys.stderr)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

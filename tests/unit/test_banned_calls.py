@@ -96,7 +96,7 @@ def is_shared(name: str) -> bool:
 
 
 def import_faults(path: str, tree: ast.AST) -> Iterator[str]:
-    own = path.split("/")[0]
+    own = path.partition("/")[0]
     for line, name in imports(tree):
         part = name.split(".")[0]
         if part in {*PARTS, "bench"} and part != own and not is_shared(name):

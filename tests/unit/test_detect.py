@@ -435,7 +435,7 @@ def test_the_band_of_the_chart_is_ordered() -> None:
 
 
 def test_people_are_told_again_at_once_when_a_surge_becomes_critical() -> None:
-    player = played(Stream().quiet().surge(minutes=8, a_minute=2).surge(minutes=10, a_minute=12, start_ms=SURGE_MS + 8 * MINUTE_MS))
+    player = played(Stream().quiet().surge(minutes=12, a_minute=8))
     told = [(one.event.type, one.event.data.severity) for one in player.told]
     assert told[:2] == [("alert.firing", "warning"), ("alert.updated", "critical")]
     first, second = (one.event for one in player.told[:2])
