@@ -18,7 +18,6 @@ from alerts.lanes import Lanes
 from alerts.pipeline import cases, plan
 from alerts.retry import EXPIRES_S
 from groundswell.clock import Clock
-from groundswell.connect import START_S
 from groundswell.control import ControlView
 from groundswell.decisions import Fate, Stage
 from groundswell.errors import NestedTooDeep, NotJson, Refused, TopicsMissing, UnknownVersion, WrongShape
@@ -27,6 +26,7 @@ from groundswell.telemetry import RECORDS, log, tell
 from stream.topology import ALERTS, Topology
 
 POLL_MS = 200
+READY_S = 20.0
 READ_MOST = 200
 LOOK_AGAIN_MS = 1_000  # for silences that ended
 
@@ -151,7 +151,7 @@ class Intake:
         partitions = [TopicPartition(name, number) for number in range(self._topology.partitions(ALERTS))]
         self._consumer.assign(partitions)
         try:
-            async with asyncio.timeout(START_S):
+            async with asyncio.timeout(READY_S):
                 ends = await self._consumer.end_offsets(partitions)
         except (KafkaError, TimeoutError) as error:
             raise TopicsMissing(f"The topic {name} cannot be read: {error!r}.") from error

@@ -21,7 +21,6 @@ from groundswell.settings import Settings
 RedisClient = Any  # redis.asyncio.Redis: its stubs call every reply str or bytes, with this configuration all are bytes
 
 MAX_MESSAGE_BYTES = 1_048_576
-START_S = 20.0
 ACKNOWLEDGE_S = 30.0
 
 
@@ -85,7 +84,7 @@ async def open_redis(settings: Settings) -> RedisClient:
             f"The Redis address {_shown(settings.redis)!r} is not one: {error}.", remedy="Write redis://host:port/0."
         ) from error
     try:
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(settings.connect_s):
             await redis.ping()
     except (RedisConnectionError, OSError, TimeoutError) as error:
         await redis.aclose()
@@ -133,7 +132,7 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
 
 async def _start(client: AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
     try:
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(settings.connect_s):
             await client.start()
     except (KafkaConnectionError, TimeoutError, OSError) as error:
         await client.stop()

@@ -10,7 +10,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from groundswell.connect import START_S, acknowledged, open_consumer
+from groundswell.connect import acknowledged, open_consumer
 from groundswell.errors import TopicsMissing, WrongShape
 from groundswell.records import Acknowledgement, ControlObject, Endpoint, Incarnation, Silence
 from groundswell.settings import Settings
@@ -18,6 +18,7 @@ from groundswell.telemetry import log
 from stream.topology import CONTROL, Topology
 
 POLL_MS = 250
+READY_S = 20.0
 LOOKS, LOOK_S = 8, 0.25
 
 _decode = msgspec.json.Decoder(ControlObject).decode
@@ -85,7 +86,7 @@ async def erase(producer: AIOKafkaProducer, topology: Topology, object_id: str) 
 async def _end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
     """Go to the beginning; where the end is now."""
     try:
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(READY_S):
             # A topic made a moment ago may not be known to the broker that we ask.
             for _ in range(LOOKS):
                 if partition.topic in await consumer.topics():

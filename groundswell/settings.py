@@ -37,6 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_key: str = ""  # base64 of 32 bytes; endpoint secrets are encrypted with it
     state_dir: str = ""  # where `up` notes its addresses; empty: ~/.local/state/groundswell
 
+    connect_s: Seconds = 20.0  # how long a broker or Redis may take to answer at the start
+
     # how processes talk
     log: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

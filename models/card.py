@@ -47,16 +47,17 @@ rows. `fiqa`, `stockemotions` and `finfe` were never trained on and nothing was 
 
 {picture}
 
-## How English neutral is drawn
+## How neutral is drawn
 
-The training sets disagree on how common "neutral" is (65 % of tweets, 12 % of graded news), so each has a bias of its
-own on the sentiment logits in training. Chinese is served with the bias of the own Chinese rows, English with a mix of
-the tweets' and the own English rows', chosen on held-out training text: `languages` in `config.json`.
+The training sets disagree on how common "neutral" is (65 % of tweets, 40 % of own rows), so training adds the log share
+of each class in a text's source to the logits, and the weights learn the rest. Serving adds one bias a language
+(`languages` in `config.json`), fitted on held-out rows: tweets and own rows alike for English, own rows for Chinese.
 
 ## Limits
 
 The neutral border does not carry over to every source: on sets with few neutral texts (`fiqa`, `finfe`) the model says
-neutral too often; the direction (AUC) carries over better. Chinese was learned from synthetic rows and from what the
+neutral too often; the direction (AUC) carries over better. One bad sentence among calm ones is often called neutral,
+in English more than in Chinese, though `deciding` names it; "loss narrows" and denials are unsure at best. Chinese was learned from synthetic rows and from what the
 body knew: slang and irony are often missed. The sentiment is of the whole text, not of each company in it.
 Not advice on any investment.
 """  # noqa: E501

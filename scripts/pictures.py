@@ -2,6 +2,7 @@
 
 A demo of its own in a temporary state folder: pictures show what the program does today, and only invented companies.
 """
+# ruff: noqa: INP001 - a script that is run, not a package
 
 import json
 import os
@@ -24,6 +25,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 CHROMIUM = Path("/usr/bin/chromium")
 SIZE = {"width": 1280, "height": 800}
 MOST_BYTES = 300_000
+ZONES = {"en-GB": "UTC", "zh-CN": "Asia/Shanghai"}
 ALERT_S, SWELL_S, DRAWN_MS = 180.0, 60.0, 15_000
 
 
@@ -33,6 +35,7 @@ def demo(port: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="groundswell-pictures-") as state:
         process = subprocess.Popen(
             [sys.executable, "-m", "groundswell", "demo", "--port", str(port)],
+            cwd=state,
             env={**os.environ, "GROUNDSWELL_STATE_DIR": state},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -63,7 +66,7 @@ def alerts(page: str) -> list[Any]:
 
 def shoot(browser: Browser, address: str, name: str, *, language: str, scheme: Any, ready: str) -> None:
     """One picture of one page, at most MOST_BYTES."""
-    context = browser.new_context(viewport=SIZE, locale=language, color_scheme=scheme, timezone_id="Asia/Shanghai")  # type: ignore[arg-type]
+    context = browser.new_context(viewport=SIZE, locale=language, color_scheme=scheme, timezone_id=ZONES[language])  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector(ready, timeout=DRAWN_MS)
@@ -91,7 +94,9 @@ def main() -> None:
         shoot(browser, page, "overview-en", language="en-GB", scheme="light", ready="canvas")
         shoot(browser, page, "overview-zh", language="zh-CN", scheme="dark", ready="canvas")
         episode = alerts(page)[0]["episode"]
-        shoot(browser, f"{page}/alerts/{episode}", "alert-en", language="en-GB", scheme="light", ready="main h1")
+        evidence = f"{page}/alerts/{episode}"
+        shoot(browser, evidence, "alert-en", language="en-GB", scheme="light", ready="main h1")
+        shoot(browser, evidence, "alert-zh", language="zh-CN", scheme="dark", ready="main h1")
         browser.close()
 
 

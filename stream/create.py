@@ -100,7 +100,7 @@ def _admin(settings: Settings) -> AdminClient:
 
 def _found(settings: Settings) -> dict[str, int]:
     try:
-        listed = _admin(settings).list_topics(timeout=ANSWER_S / 2)
+        listed = _admin(settings).list_topics(timeout=min(ANSWER_S / 2, settings.connect_s))
     except KafkaException as error:
         raise BrokerAway(f"No Kafka broker answers at {settings.kafka or '(no address)'}.") from error
     return {name: len(topic.partitions) for name, topic in listed.topics.items()}

@@ -85,8 +85,6 @@ class Store:
 
     async def _take_up(self, partition: int, history_ms: int) -> Loaded:
         key, owner = self._keys.state(partition), secrets.token_hex(8)
-        # Beforehand, not upon NOSCRIPT: fakeredis closes the connection with that answer, and a long commit never hears it.
-        await self._redis.script_load(SCRIPT)
         await self._redis.hset(key, "owner", owner)  # first: from here on nobody else can write
         found = await self._redis.hget(key, "inc")
         if found is not None and found.decode() != self._incarnation:

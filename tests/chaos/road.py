@@ -18,7 +18,7 @@ MINUTES = 300
 # Company, the word of the bad news, the topic that the scripted model hears in it. No two share a scored partition.
 COMPANIES = (
     ("XDEM:BLUW", "BLUW", "fraud", "fraud"),
-    ("XDEM:PINE", "PINE", "lawsuit", "litigation"),
+    ("XDEM:POMG", "POMG", "lawsuit", "litigation"),
     ("XDEM:CLHB", "CLHB", "breach", "cyber"),
     ("XDEM:NRVE", "NRVE", "recall", "safety"),
     ("XDEM:STAN", "STAN", "layoff", "labour"),
@@ -46,7 +46,13 @@ def file(count: int, start_ms: int, seed: int = 11) -> list[Sent]:
     """`count` documents of five hours in order of time: everyday talk, two surges, copies, and some pushed twice."""
     chance = random.Random(seed)
     surging = [
-        _sent(chance, company, f"{company[1]}-surge-{i}", start_ms + minute * MINUTE_MS + i * MINUTE_MS // SURGE_A_MINUTE, bad=True)
+        _sent(
+            chance,
+            company,
+            f"{company[1]}-surge-{i}",
+            start_ms + minute * MINUTE_MS + i * MINUTE_MS // SURGE_A_MINUTE,
+            bad=True,
+        )
         for company in COMPANIES
         if (minute := SURGES.get(company[0]))
         for i in range(SURGE_MINUTES * SURGE_A_MINUTE)

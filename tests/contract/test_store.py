@@ -83,13 +83,20 @@ def episode(subject: str, onset_ms: int, state: str = "firing") -> Episode:
 
 def memory(subjects: int = 5, seed: int = 3) -> Memory:
     chance = np.random.default_rng(seed)
-    names = [f"XTST:S{i:05d}" for i in chance.permutation(subjects)]  # their order of arrival is not that of their names
+    names = [
+        f"XTST:S{i:05d}" for i in chance.permutation(subjects)
+    ]  # their order of arrival is not that of their names
     state = surge.State.new(subjects, 0.2, SETTINGS)
     slot = surge.local_slots("UTC", NOON_MS // 1000)
     for _ in range(3):
         y = chance.poisson(2, subjects).astype(float)
         state, _ = surge.tick(state, slot.take([0] * subjects), y, y + 1, np.zeros(subjects, bool), SETTINGS)
-    window = Window(marks={0: 65_536 * 9 + 4, 23: 7}, watermark_ms=NOON_MS - 30_000, closed_ms=NOON_MS - MINUTE_MS, newest_ms=NOON_MS)
+    window = Window(
+        marks={0: 65_536 * 9 + 4, 23: 7},
+        watermark_ms=NOON_MS - 30_000,
+        closed_ms=NOON_MS - MINUTE_MS,
+        newest_ms=NOON_MS,
+    )
     window.counts.read = window.counts.applied = 12
     for name in names:
         for minute in range(-170, 2):

@@ -23,7 +23,7 @@ SECRET = "correct-horse"
 def run(*arguments: str, cwd: Path, timeout_s: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "groundswell", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout_s,
-        check=False, env=clean_environment() | {"GROUNDSWELL_STATE_DIR": str(cwd / "state")} | environment,
+        check=False, env=clean_environment() | {"GROUNDSWELL_STATE_DIR": str(cwd / "state"), "GROUNDSWELL_CONNECT_S": "3"} | environment,
     )  # fmt: skip
 
 
@@ -173,13 +173,14 @@ def test_help_loads_nothing_heavy(tmp_path):
 
 
 def test_help_is_there_in_a_moment(tmp_path):
-    def once() -> float:
-        started = time.perf_counter()
+    def processor_s() -> float:
+        before = os.times()
         assert run("--help", cwd=tmp_path).returncode == 0
-        return time.perf_counter() - started
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    limit_s = 0.3 * (4 if os.environ.get("CI") == "true" else 2)  # a shared machine is no bench
-    assert min(once() for _ in range(5)) < limit_s
+    # Time on the processor, not on the wall: the machine may be busy with other things.
+    assert min(processor_s() for _ in range(5)) < 0.3
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])

@@ -28,7 +28,9 @@ MONDAY_MS = 1_699_833_600_000  # 2023-11-13 00:00 UTC
 SUBJECT, OTHER, TOPIC = "XNAS:AAPL", "XNAS:MSFT", "topic:fraud"
 DIRECTORY = Directory(entities.load())
 SETTINGS = surge.Settings()
-POLICY = Policy(settings=SETTINGS, ln_h=surge.threshold(5.0, len(DIRECTORY)), lateness_ms=30_000, page_url="http://page")
+POLICY = Policy(
+    settings=SETTINGS, ln_h=surge.threshold(5.0, len(DIRECTORY)), lateness_ms=30_000, page_url="http://page"
+)
 QUIET_MINUTES = 1_000
 SURGE_MS = MONDAY_MS + QUIET_MINUTES * MINUTE_MS
 
@@ -95,7 +97,9 @@ class Player:
         self.detector = self._detector()
 
     def _detector(self) -> Detector:
-        return Detector(self.policy, DIRECTORY, tell=lambda decision, subject, _facts: self.held.append((decision, subject)))
+        return Detector(
+            self.policy, DIRECTORY, tell=lambda decision, subject, _facts: self.held.append((decision, subject))
+        )
 
     def play(self, records: Iterable[ScoredBatch]) -> "Player":
         for record in records:
@@ -121,7 +125,8 @@ class Player:
             state = surge.State.concat([surge.row_from_bytes(row) for row in rows])
         self.detector.restore(old.subjects, state)
         self.detector.open_episodes = {
-            subject: msgspec.json.decode(msgspec.json.encode(one), type=Episode) for subject, one in old.open_episodes.items()
+            subject: msgspec.json.decode(msgspec.json.encode(one), type=Episode)
+            for subject, one in old.open_episodes.items()
         }
         self.detector.cards = {subject: deque(cards, maxlen=500) for subject, cards in old.cards.items()}
         self.detector.echoes = {subject: Counter(counts) for subject, counts in old.echoes.items()}
@@ -194,7 +199,10 @@ def test_a_surge_that_comes_back_within_the_hour_is_the_same_episode_counted_fro
     player = played(stream)
     firing = player.fired()
     assert [event.data.previous_state for event in firing] == ["pending", "resolved"]
-    assert [one.decision for one in player.told if one.event.type == "alert.firing"] == [Detected.FIRED, Detected.REOPENED]
+    assert [one.decision for one in player.told if one.event.type == "alert.firing"] == [
+        Detected.FIRED,
+        Detected.REOPENED,
+    ]
     first, second = firing
     assert first.data.episode_id == second.data.episode_id
     assert first.id != second.id
@@ -243,7 +251,10 @@ def test_one_voice_alone_does_not_fire(given: dict[str, str], reason: Detected) 
 
 @pytest.mark.parametrize(
     ("loud", "reason"),
-    [({"author": "one-man"}, Detected.HELD_ONE_AUTHOR), ({"feed": "news", "source": "one-paper"}, Detected.HELD_ONE_PUBLISHER)],
+    [
+        ({"author": "one-man"}, Detected.HELD_ONE_AUTHOR),
+        ({"feed": "news", "source": "one-paper"}, Detected.HELD_ONE_PUBLISHER),
+    ],
     ids=["author", "publisher"],
 )
 def test_one_loud_voice_among_a_few_others_does_not_fire(loud: dict[str, str], reason: Detected) -> None:
@@ -257,7 +268,9 @@ def test_one_loud_voice_among_a_few_others_does_not_fire(loud: dict[str, str], r
 
 def test_one_companys_surge_fires_neither_its_topic_nor_the_market() -> None:
     everyday = {"subjects": (OTHER, TOPIC, MARKET)}
-    stream = Stream().quiet(seed=1, subjects=(SUBJECT, TOPIC, MARKET)).quiet(seed=2, **everyday).quiet(seed=3, **everyday)
+    stream = (
+        Stream().quiet(seed=1, subjects=(SUBJECT, TOPIC, MARKET)).quiet(seed=2, **everyday).quiet(seed=3, **everyday)
+    )
     stream.surge(minutes=20, a_minute=12, subjects=(SUBJECT, TOPIC, MARKET), about=(SUBJECT,))
     player = played(stream)
     assert {event.data.subject.id for event in player.events} == {SUBJECT}
@@ -302,7 +315,11 @@ CALM = Player().play(one_each(STORY))
 
 
 def test_the_story_of_the_next_tests_fires_resolves_and_reopens() -> None:
-    assert [event.type for event in CALM.events if event.type != "alert.updated"] == ["alert.firing", "alert.resolved", "alert.firing"]
+    assert [event.type for event in CALM.events if event.type != "alert.updated"] == [
+        "alert.firing",
+        "alert.resolved",
+        "alert.firing",
+    ]
 
 
 @settings(max_examples=12, deadline=None)

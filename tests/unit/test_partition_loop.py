@@ -327,7 +327,10 @@ async def test_a_broker_that_refuses_to_be_read_ends_the_loop_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("bounds", "size"),
-    [(Bounds(batch_records=10, queue_records=60, tick_s=0.01), 1), (Bounds(batch_records=10, queue_bytes=600, tick_s=0.01), 10)],
+    [
+        (Bounds(batch_records=10, queue_records=60, tick_s=0.01), 1),
+        (Bounds(batch_records=10, queue_bytes=600, tick_s=0.01), 10),
+    ],
     ids=["records", "bytes"],
 )
 async def test_a_full_queue_pauses_its_partition_and_half_a_queue_resumes_it(bounds: Bounds, size: int) -> None:

@@ -108,7 +108,9 @@ def logs(draw: st.DrawFn) -> tuple[list[ScoredBatch], list[ScoredBatch]]:
 
 @settings(max_examples=80, deadline=None)
 @given(logs())
-def test_any_interleaving_of_replays_counts_like_the_calm_stream(both: tuple[list[ScoredBatch], list[ScoredBatch]]) -> None:
+def test_any_interleaving_of_replays_counts_like_the_calm_stream(
+    both: tuple[list[ScoredBatch], list[ScoredBatch]],
+) -> None:
     calm, disturbed = both
     expected, found = Window(), Window()
     for record in calm:
@@ -304,7 +306,9 @@ def test_the_calm_log_of_the_generator_is_in_order() -> None:
     @settings(max_examples=25, deadline=None)
     @given(logs())
     def first_occurrences_increase(both: tuple[list[ScoredBatch], list[ScoredBatch]]) -> None:
-        for _, own in groupby(sorted(enumerate(both[1]), key=lambda one: (one[1].partition, one[0])), key=lambda one: one[1].partition):
+        for _, own in groupby(
+            sorted(enumerate(both[1]), key=lambda one: (one[1].partition, one[0])), key=lambda one: one[1].partition
+        ):
             first = list(dict.fromkeys(record.offset for _, record in own))
             assert first == sorted(first)
 
