@@ -39,8 +39,10 @@ def test_a_plain_sentence_gets_its_plain_label(tagger, lang, wanted, text):
         ),
         (
             "en",
-            "The company held its annual meeting today. It admitted massive fraud and will default on its debt. "
-            "The meeting ended at three.",
+            (
+                "The company held its annual meeting today. It admitted massive fraud and will default on its debt. "
+                "The meeting ended at three."
+            ),
             "It admitted massive fraud and will default on its debt.",
         ),
     ],
