@@ -3,7 +3,7 @@
 {n}:{s17}:st                      hash: owner, rev, off, inc, wm, closed, marks d<partition>, books read/applied/duplicate/late
 {n}:{s17}:b:<subject>:<hour>      hash: minute byte -> five counters packed (pack_bucket); expires
 {n}:{s17}:x:<subject>             hash: epoch quarter -> Expectation
-{n}:{s17}:doc:<subject>           zset: published_at -> DocumentCard JSON, newest 200
+{n}:{s17}:doc:<subject>           zset: published_at -> DocumentCard JSON, newest 60
 {n}:{s17}:neg:<subject>           list: DocumentCard JSON of the newest negative originals (what an alert is made of)
 {n}:{s17}:echo:<subject>          hash: story -> echoes
 {n}:{s17}:det                     hash: subject -> detector row

@@ -15,9 +15,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
+from groundswell.tagging import Span
 from models.batching import fill, grid
 from models.catalog import Config
-from models.tags import Spot
 
 BUDGET_TOKENS = 1_024
 MAX_SEQUENCES = 256
@@ -30,7 +30,7 @@ class Tokens:
     """One text as the body sees it. `spans[i]` is the code-point span of `ids[i]`; the two special ids span nothing."""
 
     ids: list[int]
-    spans: list[Spot]
+    spans: list[Span]
     truncated: bool
 
 
@@ -56,7 +56,7 @@ def tokenize(tokenizer: Tokenizer, text: str, config: Config) -> Tokens:
     if len(text) > 2 * reach:
         parts = [(0, text[:reach]), (len(text) - reach, text[-reach:])]
     ids: list[int] = []
-    spans: list[Spot] = []
+    spans: list[Span] = []
     for start, part in parts:
         encoding = tokenizer.encode(part, add_special_tokens=False)
         ids += encoding.ids

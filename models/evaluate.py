@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.errors import Misconfigured
+from groundswell.tagging import Tag, Text
 from groundswell.text import normalise
 from models import catalog, rows, sources
 from models.heads import Tagger
 from models.labels import OTHER_TOPIC, SENTIMENTS, TOPICS
 from models.sources import UNKNOWN
-from models.tags import Tag, Text
 
 BOOTSTRAPS = 1_000
 ECE_BINS = 15

@@ -16,11 +16,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from groundswell.errors import BrokenModel
+from groundswell.tagging import Span, Tag, Text
 from models import catalog, sentences
 from models.catalog import Config, Language
 from models.encoder import Encoder, Tokens, Weights, tokenize
 from models.labels import MAX_TOPICS, OTHER_TOPIC, SENTIMENTS
-from models.tags import Spot, Tag, Text
 
 Floats = NDArray[np.float32]
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
@@ -126,7 +126,7 @@ def chosen(config: Config, logits: Floats) -> list[tuple[str, float]]:
     return found[:MAX_TOPICS] or [(OTHER_TOPIC, round(1 - max(p.tolist(), default=0.0), 3))]
 
 
-def deciding(text: str, spans: Sequence[Spot], pulls: Floats, verdict: int) -> Spot | None:
+def deciding(text: str, spans: Sequence[Span], pulls: Floats, verdict: int) -> Span | None:
     """The sentence with the largest pull towards the verdict; for a neutral text, with the largest pull either way."""
     found = sentences.split(text)
     if len(found) < 2:

@@ -4,8 +4,8 @@ They guard the label order: models in the wild disagree on which number means ne
 healthy until the alerts come for the wrong reason.
 """
 
+from groundswell.tagging import Text
 from models.heads import Tagger
-from models.tags import Text
 
 SENTENCES: tuple[tuple[str, str, str], ...] = (
     ("en", "negative", "The company filed for bankruptcy after auditors found massive accounting fraud."),

@@ -5,9 +5,9 @@ It answers by the same rules of shape as the real one: probabilities, at most th
 
 from collections.abc import Sequence
 
+from groundswell.tagging import Tag, Text
 from models import sentences
 from models.labels import OTHER_TOPIC
-from models.tags import Tag, Text
 
 NEGATIVE_WORDS = (
     *("fraud", "default", "bankrupt", "plunge", "lawsuit", "recall", "probe", "breach", "layoff", "loss", "crash"),

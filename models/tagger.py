@@ -16,9 +16,10 @@ import msgspec
 import structlog
 
 from groundswell.errors import BrokenModel, Misconfigured, ModelAway
+from groundswell.tagging import Model, Tag, Text
 from models import catalog
 from models.scripted import ScriptedModel
-from models.tags import HEADER, MAX_FRAME_BYTES, Failure, Hello, Model, Reply, Request, Tag, Text, frame
+from models.tags import HEADER, MAX_FRAME_BYTES, Failure, Hello, Reply, Request, frame
 
 __all__ = ["Model", "ModelProcess", "ScriptedModel", "Tag", "Text"]
 

@@ -1,52 +1,16 @@
-"""What goes into a model and what comes out, and the frames that carry both; next: tagger.py, which asks a model."""
+"""The frames between a model process and its parent; next: tagger.py, which asks, and worker.py, which answers."""
 
 import struct
-from collections.abc import Sequence
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import msgspec
 
-Spot = tuple[int, int]
+from groundswell.tagging import Tag, Text
 
 # A frame is a little-endian uint32 length and that many bytes of msgpack. Both ends refuse a longer one: it can only
 # be a stray write into the stream.
 HEADER = struct.Struct("<I")
 MAX_FRAME_BYTES = 64 << 20
-
-
-class Text(msgspec.Struct, frozen=True):
-    """One normalised document. The model reads `title + "\\n" + text`; `lang` is en, zh or other."""
-
-    text: str
-    title: str | None = None
-    lang: str = "other"
-
-    @property
-    def whole(self) -> str:
-        return f"{self.title}\n{self.text}" if self.title else self.text
-
-
-class Tag(msgspec.Struct, frozen=True):
-    """A model's answer for one document.
-
-    `negative`, `neutral`, `positive` are calibrated probabilities in steps of .001; `unsure` says that the best of
-    them is under the language's floor. `topics` holds at most three (id, probability), best first, never empty.
-    `deciding` is the code-point span, in `Text.whole`, of the sentence that spoke loudest for the verdict.
-    """
-
-    negative: float
-    neutral: float
-    positive: float
-    unsure: bool
-    topics: list[tuple[str, float]]
-    deciding: Spot | None
-    tokens: int
-    truncated: bool
-
-    @property
-    def polarity(self) -> str:
-        """negative, neutral or positive: the likeliest."""
-        return max(("negative", "neutral", "positive"), key=lambda name: float(getattr(self, name)))
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -77,19 +41,6 @@ class Reply(msgspec.Struct, frozen=True):
     id: int
     results: list[Tag] = []
     error: Failure | None = None
-
-
-class Model(Protocol):
-    """Anything that tags. `tag` answers in order; None stands for a document that broke the model twice."""
-
-    @property
-    def version(self) -> str: ...
-
-    async def start(self) -> None: ...
-
-    async def tag(self, texts: Sequence[Text]) -> list[Tag | None]: ...
-
-    async def stop(self) -> None: ...
 
 
 def frame(message: msgspec.Struct) -> bytes:

@@ -33,7 +33,7 @@ from stream.relay import Outgoing, relay
 from stream.store import Loaded, Store, Writes
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import SCORED, Topology
-from stream.windows import Applied, Window, advance, advance_idle, due_steps, fold, touches
+from stream.windows import Applied, Window, advance, advance_idle, due_steps, fold, is_new, touches
 
 HOLE_MS = 2 * 86_400_000  # a longer silence of a partition is missing data
 BREATHE_STEPS = 50  # steps closed before other partitions get a turn
@@ -166,19 +166,20 @@ class AggregateWork:
             return None
 
     async def _fold(self, part: Part, batch: ScoredBatch, change: _Change) -> None:
+        """One document at a time, and the steps that its time closes before it counts: so a decision knows nothing that came
+        later, and rows cut into other records or batches decide the same."""
         window, detector = part.window, part.detector
-        applied = fold(window, batch)
-        if not applied:
-            return
         detector.model = batch.model or detector.model
-        change.applied += applied
-        if window.closed_ms == 0:
-            window.closed_ms = min(one.minute_ms for one in applied) // self._policy.step_ms * self._policy.step_ms
-        gained = detector.note(applied)
-        advance(window, (one.document for one in applied), self._policy.lateness_ms)
-        await self._close_due(part, change)
-        # After the closes: the step that is now the first open one is the one that may fire before its end.
-        change.told += detector.early(window, gained)
+        for document in batch.documents:
+            alone = msgspec.structs.replace(batch, documents=[document])
+            if is_new(window, alone):
+                if window.closed_ms == 0:
+                    window.closed_ms = document.published_at // self._policy.step_ms * self._policy.step_ms
+                advance(window, alone.documents, self._policy.lateness_ms)
+                await self._close_due(part, change)
+            applied = fold(window, alone)
+            change.applied += applied
+            change.told += detector.early(window, detector.note(applied))
 
     async def _close_due(self, part: Part, change: _Change) -> None:
         window, step_ms = part.window, self._policy.step_ms

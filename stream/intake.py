@@ -17,7 +17,7 @@ import msgspec
 from faust.types import EventT, StreamT
 from redis.exceptions import RedisError
 
-from groundswell import beat, books, probe
+from groundswell import beat, books, probe, runfile
 from groundswell.books import Counts
 from groundswell.clock import Clock
 from groundswell.connect import acknowledged, close_producer, kafka_options, open_producer, open_redis
@@ -51,6 +51,7 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
         broker_credentials=_credentials(settings),
         web_enabled=False,
         store="memory://",
+        datadir=str(runfile.folder(settings) / "faust"),  # it makes one even for a store in memory
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_wait_empty=False,

@@ -58,6 +58,12 @@ def mark(offset: int, index: int) -> int:
     return offset * 65_536 + index
 
 
+def is_new(window: Window, batch: ScoredBatch) -> bool:
+    """Whether the batch holds a document above its mark."""
+    at_start = window.marks.get(batch.partition, -1)
+    return any(mark(batch.offset, document.index) > at_start for document in batch.documents)
+
+
 def touches(batch: ScoredBatch) -> Iterator[tuple[str, int]]:
     """The (subject, minute) pairs that `fold` may change: they must be in memory before."""
     for document in batch.documents:

@@ -1,11 +1,11 @@
 """`groundswell demo`: the whole road on a small invented world, from an empty machine to a verified webhook and a live page."""
 
 import asyncio
-import os
 import signal
 import socket
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import click
@@ -72,8 +72,9 @@ async def _demo(settings: Settings, *, once: bool, as_json: bool, port_given: bo
         if once and not settings.state_dir:
             settings = structs.replace(settings, state_dir=scratch)
         try:
-            async with stack(settings) as found:
-                runfile.write(found.settings, running(found))
+            async with AsyncExitStack() as cleaning, stack(settings) as found:
+                note = runfile.write(found.settings, running(found))
+                cleaning.callback(note.unlink, missing_ok=True)
                 playing = asyncio.create_task(_play(found, receiver, url, console, started_s, once=once))
                 asked = asyncio.create_task(stop.wait())
                 await asyncio.wait({playing, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -82,7 +83,6 @@ async def _demo(settings: Settings, *, once: bool, as_json: bool, port_given: bo
                     await asyncio.gather(playing, return_exceptions=True)
                     return 0 if receiver.received else 130
                 result = await playing
-                runfile.remove(found.settings, os.getpid())
         finally:
             await receiver.stop()
     if as_json:

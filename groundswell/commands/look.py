@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from alerts import lanes
@@ -20,6 +19,7 @@ from groundswell.connect import RedisClient, open_consumer, open_redis
 from groundswell.keys import Keys
 from groundswell.records import AlertView, DeadLetter
 from groundswell.settings import Settings
+from groundswell.terminal import out
 from groundswell.text import safe
 from stream import create
 from stream.topology import DEAD_LETTERS, SCORED, Topology
@@ -86,7 +86,7 @@ def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
             data.started_at, f"{data.subject.names.get('en', '')} {data.subject.names.get('zh', '')} {data.subject.id}".strip(),
             data.state, str(data.observed.negatives), f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
         )  # fmt: skip
-    Console().print(table if views else "No alerts.")
+    out().print(table if views else "No alerts.")
 
 
 @click.command()
@@ -109,7 +109,7 @@ def accounting(ctx: click.Context, as_json: bool, must_hold: bool) -> int:
         table = Table("stage", *(column.replace("_", " ") for column in columns), box=None)
         for name, counts in found.stages.items():
             table.add_row(name, *(f"{getattr(counts, column):,}" for column in columns))
-        Console().print(table)
+        out().print(table)
         click.echo("Balanced." if found.balanced else "\n".join(found.wrong))
     return 1 if must_hold and not found.balanced else 0
 
@@ -133,7 +133,7 @@ def dead_letters(ctx: click.Context, as_json: bool, limit: int, reason: str | No
         table.add_row(
             times.rfc3339(letter.at), letter.stage, letter.reason, where, safe(letter.message, 120), letter.remedy
         )
-    Console().print(table if letters else "No dead letters.")
+    out().print(table if letters else "No dead letters.")
 
 
 async def _letters(settings: Settings) -> list[DeadLetter]:
@@ -179,7 +179,7 @@ def deliveries(ctx: click.Context, as_json: bool, limit: int) -> None:
     for row in rows:
         table.add_row(times.rfc3339(row.at), row.endpoint, row.event, str(row.attempt), row.outcome, str(row.status or ""),
                       str(row.latency_ms), safe(row.reason, 80))  # fmt: skip
-    Console().print(table if rows else "No deliveries.")
+    out().print(table if rows else "No deliveries.")
 
 
 @click.command()
@@ -211,7 +211,7 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
         click.echo(msgspec.json.encode({"healthy": not sentences, "wrong": sentences, "processes": beats}).decode())
     else:
         click.echo("\n".join(sentences) if sentences else "All well.")
-        for one in beats:
+        for one in (beat for beat in beats if only in (None, beat.stage)):
             note = f", {one.note}" if one.note else ""
             click.echo(
                 f"{one.stage}: {one.state} (process {one.pid}), {one.in_flight} in flight, {one.lag} messages behind{note}."

@@ -5,9 +5,10 @@ alone. So the same file gives the same alerts with the same ids, however fast th
 """
 
 import asyncio
-import hashlib
+import secrets
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ from groundswell.keys import Keys
 from groundswell.pusher import Pusher
 from groundswell.records import AlertView
 from groundswell.settings import Settings
+from groundswell.terminal import out
 from stream.topology import COMMENTS, NEWS, SCORED
 
 STAGES = ("ingest", "tag", "aggregate")
@@ -69,7 +71,7 @@ class ReplayStuck(Misconfigured):
 @click.option(
     "--step-min",
     type=click.Choice(["1", "5", "15", "30", "60"]),
-    default="15",
+    default="60",
     show_default=True,
     help="The detector's step in minutes; sparse histories want 15 to 60.",
 )
@@ -90,10 +92,8 @@ def replay(
             "No document of the file has a time in this span.",
             remedy="Check --from, --to and --map published_at=COLUMN.",
         )
-    # Named after its content: two replays of one file are one namespace, others never meet.
-    name = hashlib.blake2b(
-        msgspec.json.encode([documents[0], documents[-1], len(documents), time.time_ns()]), digest_size=5
-    ).hexdigest()
+    # A namespace of its own each time: a replay starts from nothing.
+    name = secrets.token_hex(5)
     settings = the_settings(
         ctx, kafka=kafka, redis=redis, sensitivity=sensitivity, state_dir=state_dir, prefix=f"replay-{name}"
     )
@@ -171,29 +171,40 @@ async def _books(found: Stack) -> Accounting:
 
 async def _room(found: Stack, sent: int, progress: Progress, task: Any) -> None:
     """Wait until little enough is under way that the broker's memory holds it."""
-    await _until(found, progress, task, lambda stages: (
-        sent - stages["tag"].read <= UNDER_WAY_DOCUMENTS and stages["tag"].emitted - stages["aggregate"].read <= UNDER_WAY_ROWS
-    ))  # fmt: skip
+
+    def little(books: Accounting) -> bool:
+        stages = books.stages
+        rows_under_way = stages["tag"].emitted - stages["aggregate"].read
+        return sent - stages["tag"].read <= UNDER_WAY_DOCUMENTS and rows_under_way <= UNDER_WAY_ROWS
+
+    await _until(found, progress, task, little)
 
 
 async def _finished(found: Stack, sent: int, progress: Progress, task: Any) -> Accounting:
-    books = await _until(found, progress, task, lambda stages: (
-        stages["ingest"].read >= sent
-        and stages["tag"].read >= stages["ingest"].emitted
-        and stages["aggregate"].read >= stages["tag"].emitted
-    ))  # fmt: skip
+    """Wait until every stage has read what the one before it wrote, and holds nothing."""
+
+    def done(books: Accounting) -> bool:
+        stages = books.stages
+        return (
+            not books.in_flight
+            and stages["ingest"].read >= sent
+            and stages["tag"].read >= stages["ingest"].emitted
+            and stages["aggregate"].read >= stages["tag"].emitted
+        )
+
+    books = await _until(found, progress, task, done)
     await asyncio.sleep(1.0)  # the relay empties the outbox every tenth of a second
     return books
 
 
-async def _until(found: Stack, progress: Progress, task: Any, enough: Any) -> Accounting:
+async def _until(found: Stack, progress: Progress, task: Any, enough: Callable[[Accounting], bool]) -> Accounting:
     last, still_since_s = -1, time.monotonic()
     while True:
         books = await _books(found)
-        progress.update(task, completed=books.stages["tag"].read)
-        if enough(books.stages):
+        progress.update(task, completed=books.stages["tag"].read - books.stages["tag"].in_flight)
+        if enough(books):
             return books
-        moved = books.stages["tag"].read + books.stages["aggregate"].read + books.stages["ingest"].read
+        moved = sum(books.stages[stage].read for stage in STAGES)
         if moved != last:
             last, still_since_s = moved, time.monotonic()
         if found.failed.done() or time.monotonic() - still_since_s > STILL_S:
@@ -227,7 +238,7 @@ def _print(result: dict[str, Any]) -> None:
             alert["onset"][:16], alert["detected_at"][:16], f"{alert['name'].get('en', '')} {alert['subject']}", str(alert["negatives"]),
             f"{alert['expected']:.1f}", f"{alert['effect']:.1f}x", (alert["documents"] or [""])[0][:60],
         )  # fmt: skip
-    console = Console()
+    console = out()
     console.print(table if result["alerts"] else "No alerts.")
     console.print(
         f"{result['documents']:,} documents, {result['scored_rows']:,} rows, {len(result['alerts'])} episodes in {result['seconds']} s; "

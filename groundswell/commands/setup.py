@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from groundswell import records, runfile, times
@@ -17,6 +16,7 @@ from groundswell import settings as all_settings
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.errors import GroundswellError, Misconfigured
 from groundswell.settings import Settings
+from groundswell.terminal import out
 from stream.topology import TOPICS
 
 SCHEMAS: dict[str, Any] = {
@@ -65,7 +65,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     table = Table("id", "name", "address", "since", "subjects", box=None)
     for one in found:
         table.add_row(one.id, one.name, one.shown, times.rfc3339(one.created_at), ", ".join(one.subjects) or "all")
-    Console().print(table if found else "No endpoints. Add one: groundswell endpoints add URL --name NAME")
+    out().print(table if found else "No endpoints. Add one: groundswell endpoints add URL --name NAME")
 
 
 @endpoints.command()
@@ -121,7 +121,7 @@ def topology(ctx: click.Context, make: bool, replication: int, as_json: bool) ->
         table.add_row(
             row["topic"], str(row["partitions"]), row["key"], row["value"], kept, row["writers"], row["readers"]
         )
-    Console().print(table)
+    out().print(table)
 
 
 def structs_of(topic: Any) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def settings(ctx: click.Context, as_json: bool) -> None:
             all_settings.PREFIX + name.upper(),
             notes.get(name, ""),
         )
-    Console().print(table)
+    out().print(table)
 
 
 def _notes() -> dict[str, str]:

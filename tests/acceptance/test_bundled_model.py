@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from groundswell.tagging import Text
 from models import catalog, rows
 from models.sanity import SENTENCES
-from models.tags import Text
 
 FOLDER = catalog.locate(catalog.BUNDLED)
 DATA = Path(os.environ.get("GROUNDSWELL_DATA", Path(__file__).parents[3] / "shared" / "data"))

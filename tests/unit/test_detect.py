@@ -22,7 +22,7 @@ from stream import entities, surge
 from stream.detect import Detector, Policy, Transition, expectation, family
 from stream.directory import MARKET, Directory
 from stream.episodes import Episode
-from stream.windows import Window, advance, due_steps, fold
+from stream.windows import Window, advance, due_steps, fold, is_new
 
 MONDAY_MS = 1_699_833_600_000  # 2023-11-13 00:00 UTC
 SUBJECT, OTHER, TOPIC = "XNAS:AAPL", "XNAS:MSFT", "topic:fraud"
@@ -103,18 +103,19 @@ class Player:
 
     def play(self, records: Iterable[ScoredBatch]) -> "Player":
         for record in records:
-            applied = fold(self.window, record)
-            if not applied:
-                continue
+            for document in record.documents:
+                self._take(msgspec.structs.replace(record, documents=[document]))
+        return self
+
+    def _take(self, alone: ScoredBatch) -> None:
+        if is_new(self.window, alone):
             if self.window.closed_ms == 0:
-                self.window.closed_ms = min(one.minute_ms for one in applied)
-            gained = self.detector.note(applied)
-            advance(self.window, (one.document for one in applied), self.policy.lateness_ms)
+                self.window.closed_ms = alone.documents[0].published_at // self.policy.step_ms * self.policy.step_ms
+            advance(self.window, alone.documents, self.policy.lateness_ms)
             for start_ms in due_steps(self.window, self.policy.step_ms, 10_000):
                 self.told += self.detector.close(self.window, start_ms)
                 self.window.closed_ms = start_ms + self.policy.step_ms
-            self.told += self.detector.early(self.window, gained)
-        return self
+        self.told += self.detector.early(self.window, self.detector.note(fold(self.window, alone)))
 
     def reload(self) -> None:
         """Everything that Redis keeps, through its formats; everything else is lost."""

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groundswell.tagging import Text
 from models import encoder
 from models.heads import NEGATIVE, NOTHING_TO_READ, POSITIVE, Tagger, calibrated, deciding
-from models.tags import Text
 from tests.unit.model_folder import ORDER_SWAPPED, tiny_model
 
 
