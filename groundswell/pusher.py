@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from groundswell.connect import acknowledged
+from groundswell.connect import MAX_MESSAGE_BYTES, acknowledged
+from groundswell.errors import MessageTooLarge
 from groundswell.records import MAX_DOCUMENTS
 
 MESSAGE_BYTES = 700_000  # of one array
+LARGEST_BYTES = MAX_MESSAGE_BYTES - 4_096  # the broker counts keys and headers too
 UNDER_WAY = 200  # messages sent and not yet acknowledged; when full, sending waits
 
 _encode = msgspec.json.Encoder().encode
@@ -28,12 +30,14 @@ class Pusher:
         self.sent = 0
 
     async def add(self, document: dict[str, Any] | bytes) -> None:
-        """Queue one document; raw bytes go as a message of their own. Raises ProduceFailed."""
+        """Queue one document; raw bytes go as a message of their own. Raises MessageTooLarge (nothing is sent), ProduceFailed."""
         if isinstance(document, bytes):
             await self.flush()
             await self._send(document, 1)
             return
         raw = _encode(document)
+        if len(raw) > LARGEST_BYTES:
+            raise MessageTooLarge(f"A document has {len(raw):,} bytes.")
         if self._held and (len(self._held) >= self._batch or self._held_bytes + len(raw) > MESSAGE_BYTES):
             await self.flush()
         self._held.append(raw)
@@ -54,6 +58,8 @@ class Pusher:
         await acknowledged(under_way)
 
     async def _send(self, value: bytes, documents: int) -> None:
+        if len(value) > LARGEST_BYTES:
+            raise MessageTooLarge(f"A document has {len(value):,} bytes.")
         self._under_way.append(await self._producer.send(self._topic, value, key=self._key))
         self.sent += documents
         if len(self._under_way) >= UNDER_WAY:

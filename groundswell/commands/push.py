@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from groundswell import books, feed, runfile, times
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.connect import close_producer, open_producer, open_redis
-from groundswell.errors import Misconfigured
+from groundswell.errors import MessageTooLarge, Misconfigured
 from groundswell.keys import Keys
 from groundswell.pusher import Pusher
 from groundswell.settings import Settings
@@ -87,7 +87,7 @@ async def _push(
     before = await books.total(redis, pattern)
     producer = await open_producer(settings)
     total = feed.size(file)
-    started_s = time.monotonic()
+    started_s, too_large = time.monotonic(), 0
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -106,7 +106,11 @@ async def _push(
         with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
             task = progress.add_task(f"push {topic}", total=total, rate="")
             for line in feed.read(file, mapping):
-                await pusher.add(_document(line, shift_ms))
+                try:
+                    await pusher.add(_document(line, shift_ms))
+                except MessageTooLarge as error:
+                    too_large += 1
+                    progress.console.print(f"Not sent: {error.line}")
                 seconds = max(time.monotonic() - started_s, 1e-3)
                 if speed and pusher.sent > speed * seconds:
                     await asyncio.sleep(pusher.sent / speed - seconds)
@@ -128,7 +132,7 @@ async def _push(
         await redis.aclose()
     return {
         "sent": pusher.sent, "seconds": round(seconds, 2), "per_second": round(pusher.sent / seconds, 1),
-        "accepted": seen.applied, "refused": seen.dead_lettered, "not_yet_read": max(0, pusher.sent - seen.read),
+        "accepted": seen.applied, "refused": seen.dead_lettered + too_large, "not_yet_read": max(0, pusher.sent - seen.read),
     }  # fmt: skip
 
 

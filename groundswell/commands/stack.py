@@ -151,7 +151,8 @@ async def _keep(found: Stack, stage: str) -> None:
             )  # fmt: skip
         found.processes[stage] = process
         status = await process.wait()
-        if status in (0, MISCONFIGURED) and not found.failed.done():
+        # Later on status 2 is a service that went away: started again, the stage waits for it.
+        if status in (0, MISCONFIGURED) and tries == 0 and not found.failed.done():
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             found.failed.set_result(f"{stage} ended with status {status}: {said[-1] if said else 'it said nothing'}")
             return
