@@ -2,8 +2,8 @@
 
 Why a mark is enough: a tagger that runs on documents partition d starts at a committed offset, emits in offset order without a hole,
 and commits only after the broker acknowledged. So within one scored partition the *first* occurrences of d's documents increase, zombies
-and replays or not, and "apply what lies above d's mark" applies each document once. The mark is a document's, compared with the mark at
-the start of the record (an array's documents share one record) and raised after it.
+and replays or not, and "apply what lies above d's mark" applies each document once. The mark is a document's, never a
+row's: a document's rows for one partition travel together and count together.
 """
 
 from collections.abc import Iterable, Iterator
