@@ -9,7 +9,6 @@ import asyncio
 import os
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import faust
@@ -71,11 +70,9 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
     )  # fmt: skip
 
     @app.agent(inputs, name=f"{topology.prefix}.ingest")
-    async def ingest(stream: StreamT[bytes]) -> AsyncIterator[None]:
+    async def ingest(stream: StreamT[bytes]) -> None:
         async for event in stream.noack().events():
             await shell.body(event)
-            if False:  # a generator without results: Faust wants an async iterator it may drain
-                yield
 
     @app.task
     async def acker() -> None:
