@@ -34,8 +34,8 @@ class Accounting(Struct, kw_only=True):
 async def account(redis: RedisClient, keys: Keys, scored_partitions: int, delivered: Counts) -> Accounting:
     """Read all books. `delivered` is what the delivery lanes say of themselves."""
     stages = {
-        Stage.INGEST.value: await books.total(redis, keys.books("ingest", "*", "*")),
-        Stage.TAG.value: await books.total(redis, keys.books("tag", "*", "*")),
+        Stage.INGEST.value: await books.total(redis, keys, "ingest"),
+        Stage.TAG.value: await books.total(redis, keys, "tag"),
         Stage.AGGREGATE.value: await _aggregate(redis, keys, scored_partitions),
         Stage.DELIVER.value: delivered,
     }

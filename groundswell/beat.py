@@ -36,17 +36,26 @@ async def keep_beating(
 ) -> None:
     """Until cancelled. `look` gives the fields that change; a Redis that is away costs a beat, nothing else."""
     while True:
-        beat = Beat(stage=stage, instance=instance, pid=os.getpid(), at=clock.now_ms(), **look())
         with suppress(RedisError):  # the stage itself notices and says so
-            await redis.set(keys.beat(stage, instance), msgspec.json.encode(beat), ex=EXPIRES_S)
+            await say(redis, keys, Beat(stage=stage, instance=instance, pid=os.getpid(), at=clock.now_ms(), **look()))
         await asyncio.sleep(EVERY_S)
 
 
+async def say(redis: RedisClient, keys: Keys, beat: Beat) -> None:
+    """One beat."""
+    key = keys.beat(beat.stage, beat.instance)
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.set(key, msgspec.json.encode(beat), ex=EXPIRES_S)
+    pipeline.sadd(keys.beats, key)
+    await pipeline.execute()
+
+
 async def beats(redis: RedisClient, keys: Keys) -> list[Beat]:
-    """All processes that beat within the last ten seconds, by stage and instance."""
-    found = []
-    async for key in redis.scan_iter(match=keys.beat("*"), count=500):
-        raw = await redis.get(key)
-        if raw:
-            found.append(msgspec.json.decode(raw, type=Beat))
+    """All processes that beat within the last ten seconds, by stage and instance. Forgets those that did not."""
+    names = sorted(await redis.smembers(keys.beats))
+    said = await redis.mget(names) if names else []
+    gone = [name for name, raw in zip(names, said, strict=True) if raw is None]
+    if gone:
+        await redis.srem(keys.beats, *gone)
+    found = [msgspec.json.decode(raw, type=Beat) for raw in said if raw is not None]
     return sorted(found, key=lambda beat: (beat.stage, beat.instance))

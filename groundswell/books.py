@@ -10,7 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from groundswell.connect import RedisClient
+from groundswell.keys import Keys
 
+NEWEST = b"newest"  # field with the counts of the highest offset noted
 KEPT = 4_000  # notes kept; the older half goes. A commit trails by seconds, and a busy partition makes 200 notes in one
 
 
@@ -39,10 +41,15 @@ _decode = msgspec.json.Decoder(Counts).decode
 
 
 async def keep(redis: RedisClient, key: str, offset: int, counts: Counts) -> None:
-    """Note the counts of everything below `offset`; call it before the commit."""
-    await redis.hset(key, str(offset), msgspec.json.encode(counts))
-    if await redis.hlen(key) > KEPT:
-        offsets = sorted(int(field) for field in await redis.hkeys(key))
+    """Note the counts of everything below `offset`; call it before the commit. `key` is Keys.books of one partition."""
+    note = msgspec.json.encode(counts)
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.hset(key, mapping={str(offset): note, NEWEST: note})
+    pipeline.hlen(key)
+    pipeline.sadd(_shelf(key), key)
+    _, length, _ = await pipeline.execute()
+    if length > KEPT:
+        offsets = sorted(int(field) for field in await redis.hkeys(key) if field != NEWEST)
         await redis.hdel(key, *(str(old) for old in offsets[: -KEPT // 2]))
 
 
@@ -51,19 +58,25 @@ async def resume(redis: RedisClient, key: str, offset: int) -> Counts:
 
     Offsets may have holes (markers, compaction), so the newest note at or below counts.
     """
-    below = [int(field) for field in await redis.hkeys(key) if int(field) <= offset]
+    below = [int(field) for field in await redis.hkeys(key) if field != NEWEST and int(field) <= offset]
     raw = await redis.hget(key, str(max(below))) if below else None
     return _decode(raw) if raw else Counts()
 
 
-async def total(redis: RedisClient, pattern: str, committed: dict[str, int] | None = None) -> Counts:
-    """The sum over all partitions of the newest counts of each (`committed`: of that offset, by key)."""
+async def total(redis: RedisClient, keys: Keys, stage: str) -> Counts:
+    """The sum over all partitions of a stage of the newest counts of each. Two round trips: no walk over the key space."""
+    first = keys.books(stage, "", "").rstrip(":")
+    shelf = await redis.smembers(_shelf(first))
+    pipeline = redis.pipeline(transaction=False)
+    for key in sorted(key for key in shelf if key.startswith(first.encode() + b":")):
+        pipeline.hget(key, NEWEST)
     whole = Counts()
-    async for key in redis.scan_iter(match=pattern, count=500):
-        fields = await redis.hgetall(key)
-        name = key.decode() if isinstance(key, bytes) else key
-        wanted = (committed or {}).get(name)
-        newest = max(fields, key=int) if wanted is None else str(wanted).encode()
-        if newest in fields:
-            whole += _decode(fields[newest])
+    for raw in await pipeline.execute():
+        if raw:
+            whole += _decode(raw)
     return whole
+
+
+def _shelf(key: str) -> str:
+    """The set that lists all books of a namespace."""
+    return key.partition(":books:")[0] + ":books"

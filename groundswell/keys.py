@@ -12,8 +12,8 @@
 {n}:live:{17}                     string: JSON LiveRow[] of one scored partition, once a second
 {n}:alerts, {n}:alert:<episode>   zset and JSON AlertView: what the relay has published
 {n}:c:..., {n}:band:...           claims and story bands of tag
-{n}:books:<stage>:<partition>     hash: offset -> counts at that offset
-{n}:beat:<stage>:<instance>       a process says it lives, and how much it holds
+{n}:books, {n}:books:<stage>:...  set of all books; hash: offset -> counts at that offset, and the newest
+{n}:beats, {n}:beat:<stage>:...   set of all beats; a process says it lives, and how much it holds
 {dlv}:...                         lanes of deliver (alerts/lanes.py)
 """
 
@@ -106,8 +106,13 @@ class Keys:
     def books(self, stage: str, topic: str, partition: int | str) -> str:
         return f"{self.namespace}:books:{stage}:{topic}:{partition}"
 
-    def beat(self, stage: str, instance: str = "*") -> str:
+    def beat(self, stage: str, instance: str) -> str:
         return f"{self.namespace}:beat:{stage}:{instance}"
+
+    @property
+    def beats(self) -> str:
+        """Set of the beat keys of all processes."""
+        return f"{self.namespace}:beats"
 
     @property
     def delivery(self) -> str:

@@ -20,7 +20,7 @@ from alerts.receiver import Received, Receiver
 from groundswell import runfile, times
 from groundswell.accounting import Accounting, account
 from groundswell.commands.processes import the_settings
-from groundswell.commands.stack import STAGES, Stack, running, stack
+from groundswell.commands.stack import STAGES, Stack, only_one, running, stack
 from groundswell.connect import close_producer, open_producer
 from groundswell.demo import script
 from groundswell.errors import GroundswellError
@@ -72,6 +72,7 @@ async def _demo(settings: Settings, *, once: bool, as_json: bool, port_given: bo
         if once and not settings.state_dir:
             settings = structs.replace(settings, state_dir=scratch)
         try:
+            only_one(settings)
             async with AsyncExitStack() as cleaning, stack(settings) as found:
                 note = runfile.write(found.settings, running(found))
                 cleaning.callback(note.unlink, missing_ok=True)

@@ -30,6 +30,9 @@ FOUND_S = 10.0
 STAGES = ("ingest", "tag", "aggregate", "deliver", "dashboard")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many."
+)
 
 
 def _with_redis(ctx: click.Context, look: "Look[T]") -> T:
@@ -65,7 +68,7 @@ def watch(ctx: click.Context) -> None:
 
 @click.command()
 @json_option
-@click.option("--limit", default=50, show_default=True, help="The newest so many.")
+@limit_option
 @click.pass_context
 def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
     """List alerts, newest first."""
@@ -86,7 +89,7 @@ def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
             data.started_at, f"{data.subject.names.get('en', '')} {data.subject.names.get('zh', '')} {data.subject.id}".strip(),
             data.state, str(data.observed.negatives), f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
         )  # fmt: skip
-    out().print(table if views else "No alerts.")
+    out().print(table if views else "No alerts.", markup=False)
 
 
 @click.command()
@@ -116,7 +119,7 @@ def accounting(ctx: click.Context, as_json: bool, must_hold: bool) -> int:
 
 @click.command(name="dead-letters")
 @json_option
-@click.option("--limit", default=50, show_default=True, help="The newest so many.")
+@limit_option
 @click.option("--reason", help="Only this reason.")
 @click.pass_context
 def dead_letters(ctx: click.Context, as_json: bool, limit: int, reason: str | None) -> None:
@@ -133,7 +136,7 @@ def dead_letters(ctx: click.Context, as_json: bool, limit: int, reason: str | No
         table.add_row(
             times.rfc3339(letter.at), letter.stage, letter.reason, where, safe(letter.message, 120), letter.remedy
         )
-    out().print(table if letters else "No dead letters.")
+    out().print(table if letters else "No dead letters.", markup=False)
 
 
 async def _letters(settings: Settings) -> list[DeadLetter]:
@@ -163,7 +166,7 @@ def _printed(letter: DeadLetter) -> dict[str, Any]:
 
 @click.command()
 @json_option
-@click.option("--limit", default=50, show_default=True, help="The newest so many.")
+@limit_option
 @click.pass_context
 def deliveries(ctx: click.Context, as_json: bool, limit: int) -> None:
     """List delivery attempts, newest first."""
@@ -179,12 +182,12 @@ def deliveries(ctx: click.Context, as_json: bool, limit: int) -> None:
     for row in rows:
         table.add_row(times.rfc3339(row.at), row.endpoint, row.event, str(row.attempt), row.outcome, str(row.status or ""),
                       str(row.latency_ms), safe(row.reason, 80))  # fmt: skip
-    out().print(table if rows else "No deliveries.")
+    out().print(table if rows else "No deliveries.", markup=False)
 
 
 @click.command()
 @json_option
-@click.option("--process", "only", help="Only this process: exit status 0 when it beats.")
+@click.option("--process", "only", type=click.Choice(STAGES), help="Only this process: exit status 0 when it beats.")
 @click.pass_context
 def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
     """Each part in words. Exit status 0: all well; 1: something is not."""

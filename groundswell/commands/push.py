@@ -80,13 +80,13 @@ async def _push(
     *,
     spread: bool,
 ) -> dict[str, Any]:
+    total = feed.size(file)
     topology = topology_of(settings)
     await create.check(settings, topology)
     redis = await open_redis(settings)
-    pattern = Keys(topology.prefix).books("ingest", "*", "*")
-    before = await books.total(redis, pattern)
+    keys = Keys(topology.prefix)
+    before = await books.total(redis, keys, "ingest")
     producer = await open_producer(settings)
-    total = feed.size(file)
     started_s, too_large = time.monotonic(), 0
     columns = (
         SpinnerColumn(),
@@ -126,7 +126,7 @@ async def _push(
                 total=total or 1,
                 rate=f"{pusher.sent:,} documents, {pusher.sent / seconds:,.0f}/s",
             )
-        seen = await _seen(redis, pattern, before, pusher.sent)
+        seen = await _seen(redis, keys, before, pusher.sent)
     finally:
         await close_producer(producer)
         await redis.aclose()
@@ -146,11 +146,11 @@ def _document(line: feed.Line, shift_ms: int) -> dict[str, Any] | bytes:
     return line.fields
 
 
-async def _seen(redis: Any, pattern: str, before: books.Counts, sent: int) -> books.Counts:
+async def _seen(redis: Any, keys: Keys, before: books.Counts, sent: int) -> books.Counts:
     """What ingest has made of it, waited for a little; others may push at the same time, so this is the road's growth."""
     end_s = time.monotonic() + VERDICT_S
     while True:
-        now = await books.total(redis, pattern)
+        now = await books.total(redis, keys, "ingest")
         grown = books.Counts(
             read=now.read - before.read,
             applied=now.applied - before.applied,

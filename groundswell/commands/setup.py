@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from groundswell import records, runfile, times
 from groundswell import settings as all_settings
@@ -17,6 +18,7 @@ from groundswell.commands.processes import the_settings, topology_of
 from groundswell.errors import GroundswellError, Misconfigured
 from groundswell.settings import Settings
 from groundswell.terminal import out
+from groundswell.text import safe
 from stream.topology import TOPICS
 
 SCHEMAS: dict[str, Any] = {
@@ -64,8 +66,11 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         return
     table = Table("id", "name", "address", "since", "subjects", box=None)
     for one in found:
-        table.add_row(one.id, one.name, one.shown, times.rfc3339(one.created_at), ", ".join(one.subjects) or "all")
-    out().print(table if found else "No endpoints. Add one: groundswell endpoints add URL --name NAME")
+        table.add_row(
+            one.id, safe(one.name, 80), one.shown, times.rfc3339(one.created_at), ", ".join(one.subjects) or "all"
+        )
+    nothing = "No endpoints. Add one: groundswell endpoints add URL --name NAME"
+    out().print(table if found else nothing, markup=False)
 
 
 @endpoints.command()
@@ -145,11 +150,11 @@ def settings(ctx: click.Context, as_json: bool) -> None:
         changed = getattr(found, name) != getattr(default, name)
         table.add_row(
             name,
-            f"[bold]{value}[/bold]" if changed else str(value),
+            Text(str(value), style="bold" if changed else ""),
             all_settings.PREFIX + name.upper(),
             notes.get(name, ""),
         )
-    out().print(table)
+    out().print(table, markup=False)
 
 
 def _notes() -> dict[str, str]:
@@ -186,8 +191,14 @@ def secret_key() -> None:
 @click.pass_context
 def doctor(ctx: click.Context) -> int:
     """What is missing or wrong in this set-up, and what to do. Exit status 1 when something must be set right."""
+    try:
+        found = the_settings(ctx)
+    except GroundswellError as error:  # nothing else can be judged without them
+        click.echo(f"NO  settings: {error.line}")
+        return 1
+    click.echo("ok  settings: all known and within their bounds")
     problems = 0
-    for name, check in _checks(ctx).items():
+    for name, check in _checks(found).items():
         try:
             said, well = check(), True
         except GroundswellError as error:
@@ -197,46 +208,48 @@ def doctor(ctx: click.Context) -> int:
     return 1 if problems else 0
 
 
-def _checks(ctx: click.Context) -> dict[str, Any]:
-    found: dict[str, Settings] = {}
-
-    def configured() -> str:
-        found["settings"] = the_settings(ctx)
-        return "all known and within their bounds"
-
+def _checks(found: Settings) -> dict[str, Any]:
     def python() -> str:
         return sys.version.split()[0]
 
     def cores() -> str:
-        return f"{os.cpu_count()} cores; the model uses {found['settings'].model_threads}"
+        return f"{os.cpu_count()} cores; the model uses {found.model_threads}"
 
     def model() -> str:
         from models import catalog
 
-        if found["settings"].model == "scripted":
+        if found.model == "scripted":
             return "scripted: word lists for tests, not for earnest"
-        return f"{catalog.locate(found['settings'].model)}: complete"
+        return f"{catalog.locate(found.model)}: complete"
 
     def redis_server() -> str:
         return shutil.which("redis-server") or "not installed; `up` and `demo` use fakeredis (slower, memory only)"
 
     def services() -> str:
-        from stream import create
-
         try:
-            settings = runfile.joined(found["settings"])
+            settings = runfile.joined(found)
         except Misconfigured:
             return "none configured: `groundswell up` and `demo` bring their own, in memory"
-        asyncio.run(create.check(settings, topology_of(settings)))
-        return f"Kafka {settings.kafka} answers and has all topics"
+        asyncio.run(_answer(settings))
+        return f"Kafka {settings.kafka} answers and has all topics; Redis answers and forgets nothing"
 
     def key() -> str:
         from groundswell.secrets import SecretBox
 
-        if not found["settings"].secret_key:
+        if not found.secret_key:
             return "not set: `up` makes one that lives as long as it does"
-        SecretBox(found["settings"].secret_key)
+        SecretBox(found.secret_key)
         return "set"
 
-    return {"settings": configured, "python": python, "cores": cores, "model": model, "redis-server": redis_server,
+    return {"python": python, "cores": cores, "model": model, "redis-server": redis_server,
             "services": services, "secret key": key}  # fmt: skip
+
+
+async def _answer(settings: Settings) -> None:
+    """Raises what is wrong with Kafka, its topics or Redis."""
+    from groundswell.connect import open_redis
+    from stream import create
+
+    await create.check(settings, topology_of(settings))
+    redis = await open_redis(settings)
+    await redis.aclose()

@@ -32,6 +32,12 @@ AGAIN_S = (0.5, 1.0, 2.0, 5.0)  # before a stage that ended is started again
 MISCONFIGURED = 2
 
 
+class RunsAlready(Misconfigured):
+    """Two at a time would take each other's note and logs."""
+
+    reason = "runs_already"
+
+
 class StageFailed(Misconfigured):
     """A stage cannot start."""
 
@@ -96,8 +102,20 @@ async def stack(settings: Settings, *, stages: Sequence[str] = STAGES, single: b
             await own.stop()
 
 
+def only_one(settings: Settings) -> None:
+    """Raises RunsAlready where another `up` or `demo` keeps its note."""
+    other = runfile.read(settings)
+    if other is not None:
+        note = runfile.folder(settings) / "running.json"
+        raise RunsAlready(
+            f"Groundswell runs already: process {other.pid}, {other.page}.",
+            remedy=f"Stop that, or set GROUNDSWELL_STATE_DIR and GROUNDSWELL_PORT for this one. If it is not so, remove {note}.",
+        )
+
+
 async def stay_up(settings: Settings) -> None:
-    """`groundswell up`: until Ctrl-C or SIGTERM."""
+    """`groundswell up`: until Ctrl-C or SIGTERM. Raises RunsAlready, StageFailed."""
+    only_one(settings)
     console = Console(stderr=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
