@@ -1,11 +1,13 @@
 """`groundswell demo`: the whole road on a small invented world, from an empty machine to a verified webhook and a live page."""
 
 import asyncio
+import shutil
 import signal
 import socket
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import click
@@ -68,7 +70,7 @@ async def _demo(settings: Settings, *, once: bool, as_json: bool, port_given: bo
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="groundswell-") as scratch:
+    with _scratch() as scratch:
         if once and not settings.state_dir:
             settings = structs.replace(settings, state_dir=scratch)
         try:
@@ -91,6 +93,14 @@ async def _demo(settings: Settings, *, once: bool, as_json: bool, port_given: bo
 
         click.echo(json.dumps(result, ensure_ascii=False, indent=2))
     return 0 if result["passed"] else 1
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """A folder for logs and notes that stays when the demo fails: its logs say why."""
+    folder = tempfile.mkdtemp(prefix="groundswell-")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _play(
@@ -123,8 +133,11 @@ async def _play(
         finally:
             await close_producer(producer)
     if not receiver.received:
+        restarted = "".join(
+            f" {stage} ended {count} times and was started again." for stage, count in found.ended.items()
+        )
         raise DemoFailed(
-            f"No alert within {ALERT_S:.0f} s; tag has read {books.stages['tag'].read} of {len(lines)} documents.",
+            f"No alert within {ALERT_S:.0f} s; tag has read {books.stages['tag'].read} of {len(lines)} documents.{restarted}",
             remedy=f"The logs are in {found.logs}.",
         )
     first = receiver.received[0]

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Stack:
     logs: Path
     started_s: float
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    ended: Counter[str] = field(default_factory=Counter)  # stages that ended by themselves, how often
     failed: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def ready(self, stages: Sequence[str]) -> None:
@@ -169,6 +171,7 @@ async def _keep(found: Stack, stage: str) -> None:
             )  # fmt: skip
         found.processes[stage] = process
         status = await process.wait()
+        found.ended[stage] += 1
         # Later on status 2 is a service that went away: started again, the stage waits for it.
         if status in (0, MISCONFIGURED) and tries == 0 and not found.failed.done():
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
