@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import signal
 import socket
 import tempfile
 import time
@@ -22,7 +21,7 @@ from alerts.receiver import Received, Receiver
 from groundswell import runfile, times
 from groundswell.accounting import Accounting, account
 from groundswell.commands.processes import the_settings
-from groundswell.commands.stack import STAGES, Stack, only_one, running, stack
+from groundswell.commands.stack import STAGES, Stack, on_end, only_one, running, stack
 from groundswell.connect import close_producer, open_producer
 from groundswell.demo import script
 from groundswell.errors import GroundswellError
@@ -68,8 +67,7 @@ async def _demo(settings: Settings, *, once: bool, as_json: bool, port_given: bo
     settings = structs.replace(settings, deliver_allow=[*settings.deliver_allow, url.split("/")[2]])
     started_s = time.monotonic()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    on_end(stop)
     with _scratch() as scratch:
         if once and not settings.state_dir:
             settings = structs.replace(settings, state_dir=scratch)

@@ -115,13 +115,21 @@ def only_one(settings: Settings) -> None:
         )
 
 
+def on_end(stop: asyncio.Event) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal ask to end; under nohup a closed terminal is ignored, as it says."""
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    for number in ends:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
 async def stay_up(settings: Settings) -> None:
     """`groundswell up`: until Ctrl-C or SIGTERM. Raises RunsAlready, StageFailed."""
     only_one(settings)
     console = Console(stderr=True)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    on_end(stop)
     console.print("Starting the road …")
     async with stack(settings) as found:
         runfile.write(found.settings, running(found))

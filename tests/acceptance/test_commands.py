@@ -103,7 +103,7 @@ def road(receiver: tuple[Receiver, str], tmp_path_factory: pytest.TempPathFactor
         until(lambda: f"Groundswell runs: {found.page}/" in up_said(found), START_S, lambda: up_said(found))
         found.subscribed = found.json("endpoints", "add", url, "--name", NAME)
         hooks.secret = found.subscribed["secret"]
-        lines = script.opening(time.time_ns() // 1_000_000)
+        lines = script.opening(a_closing_time_ms())
         day = found.file("day.jsonl", "\n".join(json.dumps(line, ensure_ascii=False) for line in lines))
         assert found.json("push", day, "--topic", "comments")["accepted"] == len(lines)
         yield found
@@ -115,6 +115,15 @@ def road(receiver: tuple[Receiver, str], tmp_path_factory: pytest.TempPathFactor
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def a_closing_time_ms() -> int:
+    """The last 45th second of a minute: half a minute before it, where lateness ends, a minute with most of the surge has closed.
+
+    A day that ends elsewhere may wait a minute for its alert.
+    """
+    now_s = time.time_ns() // 1_000_000_000
+    return ((now_s - 45) // 60 * 60 + 45) * 1000
 
 
 def free_port() -> int:
@@ -135,7 +144,7 @@ def until(true: Callable[[], object], seconds: float, shown: Callable[[], object
         time.sleep(0.1)
 
 
-def test_health_says_in_words_that_all_is_well(road: Road) -> None:
+def test_health_says_in_words_that_all_is_well_though_rows_are_on_their_way(road: Road) -> None:
     done = road.command("health")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("All well.")
@@ -267,7 +276,7 @@ FORMS = {
     "said.txt": "Northridge Vale Energy at noon\n北岭能源中午的消息\n",
 }
 TYPED = "Northridge Vale Energy at night\n北岭能源夜里的消息\n"
-REFUSED = ('{"text": "x", "published_at": "[/b]"}', "not json [/b]")
+REFUSED = ('{"text":"x","published_at":"[/b]"}', "not json [/b]")
 
 
 @pytest.mark.usefixtures("alert")
