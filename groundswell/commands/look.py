@@ -155,11 +155,11 @@ async def _letters(settings: Settings) -> list[DeadLetter]:
                     found += [msgspec.json.decode(record.value, type=DeadLetter) for record in records if record.value]
                     if records[-1].offset + 1 >= ends[partition]:
                         left.discard(partition)
-        return found
     except TimeoutError as error:
         raise BrokerAway(f"The dead letters could not be read within {FOUND_S:.0f} s.") from error
     finally:
         await consumer.stop()
+    return found
 
 
 def _printed(letter: DeadLetter) -> dict[str, Any]:
