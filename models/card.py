@@ -57,7 +57,7 @@ of each class in a text's source to the logits, and the weights learn the rest. 
 
 The neutral border does not carry over to every source: on sets with few neutral texts (`fiqa`, `finfe`) the model says
 neutral too often; the direction (AUC) carries over better. One bad sentence among calm ones is often called neutral,
-in English more than in Chinese, though `deciding` names it; "loss narrows" and denials are unsure at best. Chinese was learned from synthetic rows and from what the
+in English more than in Chinese, though `deciding` names it; denials are unsure at best, and "loss narrows" (亏损收窄) is often called negative. Chinese was learned from synthetic rows and from what the
 body knew: slang and irony are often missed. The sentiment is of the whole text, not of each company in it.
 Not advice on any investment.
 """  # noqa: E501
