@@ -2,7 +2,7 @@
 
 All are JSON. `v` is the version of a record: a reader refuses one it does not know by name (`UnknownVersion`), and ignores
 fields it does not know. Golden copies in tests/contract/ pin each format. Times are epoch milliseconds, UTC, unless a name says otherwise;
-spans count code points of `Document.words`.
+spans count code points of `Document.words`. One long file, so that every format is found in one place.
 """
 
 from typing import Annotated, Any, Literal

@@ -2,6 +2,8 @@
 
 Pure: no clock, no Redis. "Now" is the time of the data (a step's end, a row's arrival), so the same rows give the same alerts however
 they were cut. Evidence that crosses the line must also pass the gates of `_gate`; each that says no has a name. Read surge.py before.
+
+Long, because crossing, gates, episode and measuring read the same state: top to bottom it is the life of one surge.
 """
 
 from collections import Counter, deque
