@@ -29,9 +29,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # where the services are; both empty: the ones that `groundswell up` brings
     kafka: str = ""  # host:port, several by comma
     redis: str = ""  # redis://host:port/db
-    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_user: str = ""
-    kafka_password: str = ""
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"  # how to talk to the broker
+    kafka_user: str = ""  # SCRAM-SHA-512
+    kafka_password: str = ""  # of that user
     prefix: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")] = "groundswell"  # of topics and Redis keys
     single_partition: bool = False  # one partition a topic: a replay's namespace
     secret_key: str = ""  # base64 of 32 bytes; endpoint secrets are encrypted with it
@@ -40,9 +40,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connect_s: Seconds = 20.0  # how long a broker or Redis may take to answer at the start
 
     # how processes talk
-    log: Literal["auto", "json", "console"] = "auto"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    metrics_host: str = "127.0.0.1"
+    log: Literal["auto", "json", "console"] = "auto"  # auto: colours on a terminal, else JSON lines
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # the least that is logged
+    metrics_host: str = "127.0.0.1"  # where that port listens
     metrics_port: Port = 0  # 0: a free one; /metrics, /livez and /readyz of this process
     drain_s: Seconds = 6.0  # after SIGTERM: finish what was begun, then leave
     clock: Literal["system", "event"] = "system"  # event: a document is scored as of its own published_at
@@ -54,27 +54,24 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # tag
     model: str = "bundled"  # or a folder
-    model_threads: Annotated[int, Meta(ge=1, le=64)] = 1
-    batch_tokens: Annotated[int, Meta(ge=256, le=65_536)] = 2_048  # in one forward pass
+    model_threads: Annotated[int, Meta(ge=1, le=64)] = 1  # of the model's process
     batch_documents: Annotated[int, Meta(ge=1, le=2_000)] = 256  # read from one partition at a time
-    model_timeout_s: Seconds = 60.0
+    model_timeout_s: Seconds = 60.0  # for one batch; then the process is started again
 
     # aggregate and detect
     step_s: Annotated[int, Meta(ge=60, le=3_600)] = 60  # the detector's step; buckets are always minutes
-    sensitivity: Literal["fewer", "balanced", "more"] = (
-        "balanced"  # 1, 5 or 20 false alarms a day at most, over all subjects
-    )
+    sensitivity: Literal["fewer", "balanced", "more"] = "balanced"  # at most 1, 5 or 20 false alarms a day in all
     lateness_s: Seconds = 30.0  # a bucket closes this long after its end, by event time
     idle_s: Seconds = 60.0  # without new rows the clock closes buckets
 
     # deliver
     deliver_allow: list[str] = []  # operator's exceptions of the address guard: "127.0.0.1:9000", "10.2.0.0/16:443"
     deliver_http: bool = False  # allow http:// besides https://
-    deliver_timeout_s: Seconds = 15.0
+    deliver_timeout_s: Seconds = 15.0  # for one attempt
 
     # dashboard
-    host: str = "127.0.0.1"
-    port: Port = 8080
+    host: str = "127.0.0.1"  # where the page listens
+    port: Port = 8080  # of the page
     behind_proxy: bool = False  # the page may listen beyond loopback: a proxy with a login stands before it
     page_url: str = ""  # links in alerts; empty: http://host:port
 

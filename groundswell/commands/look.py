@@ -13,6 +13,7 @@ from rich.table import Table
 from alerts import lanes
 from groundswell import accounting as the_books
 from groundswell import beat, runfile, times
+from groundswell.books import Counts
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.connect import RedisClient, open_consumer, open_redis
@@ -110,13 +111,18 @@ def accounting(ctx: click.Context, as_json: bool, must_hold: bool) -> int:
             msgspec.json.encode({"stages": found.as_json(), "balanced": found.balanced, "wrong": found.wrong}).decode()
         )
     else:
-        columns = ("read", "applied", "duplicate", "late", "dead_lettered", "in_flight", "emitted")
-        table = Table("stage", *(column.replace("_", " ") for column in columns), box=None)
-        for name, counts in found.stages.items():
-            table.add_row(name, *(f"{getattr(counts, column):,}" for column in columns))
-        out().print(table)
+        out().print(books_table(found.stages))
         click.echo("Balanced." if found.balanced else "\n".join(found.wrong))
     return 1 if must_hold and not found.balanced else 0
+
+
+def books_table(stages: dict[str, Counts]) -> Table:
+    """One line a stage: what it read, what became of it, what it wrote."""
+    columns = ("read", "applied", "duplicate", "late", "dead_lettered", "in_flight", "emitted")
+    table = Table("stage", *(column.replace("_", " ") for column in columns), box=None)
+    for name, counts in stages.items():
+        table.add_row(name, *(f"{getattr(counts, column):,}" for column in columns))
+    return table
 
 
 @click.command(name="dead-letters")

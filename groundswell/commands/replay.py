@@ -30,6 +30,8 @@ from rich.table import Table
 from alerts import lanes
 from groundswell import feed, times
 from groundswell.accounting import Accounting, account
+from groundswell.books import Counts
+from groundswell.commands.look import books_table
 from groundswell.commands.processes import the_settings
 from groundswell.commands.stack import Stack, stack
 from groundswell.connect import close_producer, open_producer
@@ -239,7 +241,8 @@ def _print(result: dict[str, Any]) -> None:
             f"{alert['expected']:.1f}", f"{alert['effect']:.1f}x", (alert["documents"] or [""])[0][:60],
         )  # fmt: skip
     console = out()
-    console.print(table if result["alerts"] else "No alerts.")
+    console.print(table if result["alerts"] else "No alerts.", markup=False)
+    console.print(books_table({name: Counts(**books) for name, books in result["accounting"].items()}), markup=False)
     console.print(
         f"{result['documents']:,} documents, {result['scored_rows']:,} rows, {len(result['alerts'])} episodes in {result['seconds']} s; "
         + ("the books balance." if result["balanced"] else " ".join(result["wrong"]))
