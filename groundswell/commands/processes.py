@@ -10,7 +10,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from groundswell import probe, runfile, telemetry
+from groundswell import orphan, probe, runfile, telemetry
 from groundswell import settings as all_settings
 from groundswell.clock import Clock, SystemClock
 from groundswell.settings import Settings
@@ -39,6 +39,7 @@ def ingest(ctx: click.Context) -> None:
 
     settings = runfile.joined(the_settings(ctx))
     telemetry.configure(settings.log, settings.log_level, stage="ingest")
+    orphan.end_with(ctx.obj["environment"].get(orphan.VARIABLE))
     asyncio.run(create.check(settings, topology_of(settings)))
     intake.main(settings, topology_of(settings), SystemClock())
 
@@ -100,6 +101,7 @@ def up(ctx: click.Context) -> None:
 def _process(ctx: click.Context, stage: str, run: Run) -> None:
     settings = runfile.joined(the_settings(ctx))
     telemetry.configure(settings.log, settings.log_level, stage=stage)
+    orphan.end_with(ctx.obj["environment"].get(orphan.VARIABLE))
     asyncio.run(_until_told(settings, run))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import structs
 from rich.console import Console
 
-from groundswell import beat, embedded, runfile
+from groundswell import beat, embedded, orphan, runfile
 from groundswell import settings as all_settings
 from groundswell.connect import RedisClient, open_redis
 from groundswell.errors import Misconfigured
@@ -167,7 +167,12 @@ async def _or_stopped(wanted: object, stop: asyncio.Event) -> None:
 
 async def _keep(found: Stack, stage: str) -> None:
     """Run a stage; start it again when it ends by itself."""
-    environment = {**os.environ, **all_settings.environment(found.settings), "GROUNDSWELL_LOG": "json"}
+    environment = {
+        **os.environ,
+        **all_settings.environment(found.settings),
+        "GROUNDSWELL_LOG": "json",
+        orphan.VARIABLE: str(os.getpid()),
+    }
     tries = 0
     while True:
         log = found.logs / f"{stage}.log"
