@@ -41,9 +41,14 @@ COMMANDS = {
     "schema": ("setup", "Print the JSON Schema of a record."),
     "secret-key": ("setup", "Make a key for endpoint secrets."),
     "doctor": ("setup", "What is missing or wrong in this set-up, and what to do."),
+    "packs": ("packs", "List, show or check domain packs: what an industry adds."),
     # the model
+    "tag-text": ("tag", "What the model says of one text, for people."),
+    "tag-file": ("tag", "What the model says of each text of a file."),
+    "models": ("models", "List, show or check models: the bundled one and others."),
     "train": ("model", "Train the bundled model from data sets on this machine."),
     "evaluate": ("model", "Score a model on a labelled set."),
+    "finetune": ("finetune", "Teach a model your own labelled texts; see what that costs elsewhere."),
 }
 
 

@@ -192,7 +192,7 @@ class UnknownModel(Misconfigured):
     """There is no model of this name."""
 
     reason = "unknown_model"
-    remedy = "Use `bundled` or the path of a folder with model.safetensors, tokenizer.json and config.json."
+    remedy = "Use `bundled`, the path of a model's folder, or a hub id (org/name) that this machine holds."
 
 
 class BrokenModel(Misconfigured):
@@ -207,6 +207,20 @@ class BrokenCatalogue(Misconfigured):
 
     reason = "broken_catalogue"
     remedy = "Mend the file named above; stream/catalogue/ shows the shape."
+
+
+class UnknownPack(Misconfigured):
+    """There is no domain pack of this name."""
+
+    reason = "unknown_pack"
+    remedy = "Name a shipped pack (`groundswell packs list`) or a folder with a pack.toml."
+
+
+class BrokenPack(Misconfigured):
+    """A domain pack cannot be used."""
+
+    reason = "broken_pack"
+    remedy = "Mend the entry named above, then run `groundswell packs check FOLDER`; docs/packs.md shows the shape."
 
 
 class TopicsMissing(Misconfigured):

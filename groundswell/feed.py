@@ -46,11 +46,13 @@ class BadFile(Misconfigured):
 
 
 class Line(Struct, frozen=True):
-    """One document as found: a dictionary, or the raw bytes when it is none; and the bytes read of the file so far."""
+    """One document as found: a dictionary, or the raw bytes when it is none; the bytes read of the file so far, and
+    the number of its (last) line."""
 
     fields: dict[str, Any] | None
     raw: bytes
     position: int
+    number: int
 
 
 def parse_map(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -99,13 +101,14 @@ def _lines(content: BinaryIO, file: BinaryIO, name: str, columns: Mapping[str, s
     if name.endswith(".csv"):
         csv.field_size_limit(CSV_CELL_CHARS)
         with io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="") as text:
-            for row in csv.DictReader(text):
+            reader = csv.DictReader(text)
+            for row in reader:
                 found = {key: value for key, value in row.items() if key and value not in (None, "")}
-                yield Line(_renamed(found, columns), b"", position())
+                yield Line(_renamed(found, columns), b"", position(), reader.line_num)
         return
     form: Form = "text" if name.endswith(".txt") else "jsonl"
     first = True
-    for line in content:
+    for number, line in enumerate(content, 1):
         stripped = (line.removeprefix(BOM) if first else line).strip()
         if not stripped:
             continue
@@ -113,13 +116,13 @@ def _lines(content: BinaryIO, file: BinaryIO, name: str, columns: Mapping[str, s
             form = "text"
         first = False
         if form == "text":
-            yield Line({"text": stripped.decode("utf-8", "replace")}, b"", position())
+            yield Line({"text": stripped.decode("utf-8", "replace")}, b"", position(), number)
             continue
         try:
             decoded = msgspec.json.decode(stripped)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             decoded = None
-        yield Line(_renamed(decoded, columns) if isinstance(decoded, dict) else None, stripped, position())
+        yield Line(_renamed(decoded, columns) if isinstance(decoded, dict) else None, stripped, position(), number)
 
 
 def _renamed(found: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:

@@ -75,6 +75,17 @@ class Document(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
+class Row(Struct, frozen=True, array_like=True):
+    """What one document says about one subject: the likeliest polarity and the calibrated shares (neutral has the
+    rest), so that another floor for `unsure` can be tried on old rows."""
+
+    subject: str
+    label: Literal["negative", "neutral", "positive"]
+    negative: Share
+    unsure: bool = False
+    positive: Share = 0.0
+
+
 class Tagged(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
     """A document with its story, topics and polarity: the public output of tag."""
 
@@ -100,17 +111,10 @@ class Tagged(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v
     topics: list[tuple[str, float]] = []
     mentions: list[Mention] = []
     deciding: tuple[int, int] | None = None
+    words: list[tuple[int, int]] = []  # the loudest words of the deciding sentence
+    companies: list[Row] = []  # what it says of each company it names
     truncated: bool = False
     model: str = ""
-
-
-class Row(Struct, frozen=True, array_like=True):
-    """What one document says about one subject."""
-
-    subject: str
-    label: Literal["negative", "neutral", "positive"]
-    negative: Share
-    unsure: bool = False
 
 
 class ScoredDocument(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -20,6 +20,7 @@ class Running(Struct, kw_only=True, frozen=True):
     secret_key: str
     page: str
     catalogues: list[str] = []
+    packs: list[str] = []
 
 
 def folder(settings: Settings) -> Path:
@@ -65,5 +66,5 @@ def joined(settings: Settings) -> Settings:
     return structs.replace(
         settings, kafka=settings.kafka or running.kafka, redis=settings.redis or running.redis, prefix=running.prefix,
         secret_key=settings.secret_key or running.secret_key, page_url=settings.page_url or running.page,
-        catalogues=settings.catalogues or running.catalogues,
+        catalogues=settings.catalogues or running.catalogues, packs=settings.packs or running.packs,
     )  # fmt: skip

@@ -49,14 +49,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # ingest
     catalogues: list[str] = []  # further catalogue files, beside the built-in one
+    packs: list[str] = []  # domain packs: names of shipped ones (banking, nev) or folders
     author_pepper: str = "groundswell"  # names of authors are hashed with it before they are stored
     future_s: Seconds = 300.0  # published_at may be this far ahead
 
     # tag
-    model: str = "bundled"  # or a folder
+    model: str = "bundled"  # or a folder, or a hub id of a transformers sentiment classifier: org/name
+    model_download: bool = False  # a hub id that this machine does not hold may be fetched
     model_threads: Annotated[int, Meta(ge=1, le=64)] = 1  # of the model's process
     batch_documents: Annotated[int, Meta(ge=1, le=2_000)] = 256  # read from one partition at a time
     model_timeout_s: Seconds = 60.0  # for one batch; then the process is started again
+    data: str = ""  # folder of the public labelled sets, for train and evaluate; docs/data.md
 
     # aggregate and detect
     step_s: Annotated[int, Meta(ge=60, le=3_600)] = 60  # the detector's step; buckets are always minutes

@@ -1,7 +1,7 @@
 """What is asked of a model and what it answers: the seam between tag (stream/tag.py) and models/."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -9,38 +9,59 @@ Span = tuple[int, int]
 
 
 class Text(Struct, frozen=True):
-    """One normalised document. The model reads `title + "\\n" + text`; `lang` is en, zh or other."""
+    """One normalised document. The model reads `title + "\\n" + text`; `lang` is en, zh or other.
+
+    `spans` are the places, in code points of `whole`, whose own polarity is asked: one mention a company.
+    """
 
     text: str
     title: str | None = None
     lang: str = "other"
+    spans: list[Span] = []
 
     @property
     def whole(self) -> str:
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
-class Tag(Struct, frozen=True):
-    """A model's answer for one document.
+class Polarity(Struct, frozen=True):
+    """How a text speaks, as a whole or of one company in it.
 
     `negative`, `neutral`, `positive` are calibrated probabilities in steps of .001; `unsure` says that the best of
-    them is under the language's floor. `topics` holds at most three (id, probability), best first, never empty.
-    `deciding` is the code-point span, in `Text.whole`, of the sentence that spoke loudest for the verdict.
+    them is under the language's floor, and is always true for languages the model was not made for.
     """
 
     negative: float
     neutral: float
     positive: float
     unsure: bool
+
+    @property
+    def polarity(self) -> Literal["negative", "neutral", "positive"]:
+        """The likeliest of the three."""
+        if self.negative >= max(self.neutral, self.positive):
+            return "negative"
+        return "neutral" if self.neutral >= self.positive else "positive"
+
+
+# What is said of a company whose place was not read.
+UNREAD = Polarity(0.0, 1.0, 0.0, unsure=True)
+
+
+class Tag(Polarity, frozen=True):
+    """A model's answer for one document.
+
+    `topics` holds at most three (id, probability), best first, never empty. `deciding` is the code-point span, in
+    `Text.whole`, of the sentence that spoke loudest for the verdict, `words` the spans of at most three words in it.
+    `targets` holds one answer for each of the asked `Text.spans`, in their order; None for a place beyond what was read.
+    """
+
     topics: list[tuple[str, float]]
     deciding: Span | None
     tokens: int
     truncated: bool
-
-    @property
-    def polarity(self) -> str:
-        """negative, neutral or positive: the likeliest."""
-        return max(("negative", "neutral", "positive"), key=lambda name: float(getattr(self, name)))
+    words: list[Span] = []
+    targets: list[Polarity | None] = []
 
 
 class Model(Protocol):

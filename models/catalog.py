@@ -1,8 +1,8 @@
-"""Finds a model folder by name and refuses one whose files do not fit together; next: encoder.py, which runs it.
+"""Finds a model by name and refuses one whose files do not fit together; next: loading.py, which loads it.
 
-A model is a folder of three files: `model.safetensors` (weights), `tokenizer.json`, `config.json` (a `Config`). No
-other weight format is ever opened, since the others can run code. Labels are mapped by name, never by position.
-This file imports no torch.
+A name is `bundled`, a folder, or a hub id (hub.py). A folder of our own is three files: `model.safetensors` (weights),
+`tokenizer.json`, `config.json` (a `Config`); the other kind is a transformers classifier (classifier_folder.py). No
+weight format that can run code is ever opened. Labels are mapped by name, never by position. This file imports no torch.
 """
 
 import hashlib
@@ -13,28 +13,39 @@ from pathlib import Path
 import msgspec
 
 from groundswell.errors import BrokenModel, UnknownModel
+from models import classifier_folder, hub
 from models.labels import SENTIMENTS, TOPICS
+from models.safe_files import read_json, refuse_code
 
 BUNDLED = "bundled"
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, TOKENIZER, CONFIG = "model.safetensors", "tokenizer.json", "config.json"
+# What the target head looks at of one mention: itself, its neighbourhood, the whole text, itself times the text.
+TARGET_VIEWS = 4
+TARGET_WIDTH = 128
 DTYPES = {"I8", "BF16", "F16", "F32"}
 
 
 class Language(msgspec.Struct, frozen=True):
-    """What was fitted for one language on held-out rows.
+    """What was fitted for one language on held-out rows, for whole texts or for the companies in them.
 
-    `bias` is added to the sentiment logits (order of `Config.sentiments`), then all are divided by `temperature`; a
-    text whose best probability is under `unsure_under` is called unsure.
+    `styles` are the kinds of text (`Config.styles`) that it comes in. `bias` is added to the logits (order of
+    `Config.sentiments`), then all are divided by `temperature`; an answer whose best probability is under
+    `unsure_under` is called unsure: above 1, every one is.
     """
 
     bias: list[float]
     temperature: float
     unsure_under: float
+    styles: list[str] = []
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """`config.json`: all that is needed to run the weights, and nothing that can run code."""
+    """`config.json`: all that is needed to run the weights, and nothing that can run code.
+
+    `styles` holds, for each kind of text, the log share of each sentiment in it (order of `sentiments`); its order is
+    that of the style head. `tweet_topics` names the classes of a head that is only measured with.
+    """
 
     format: int
     version: str
@@ -43,6 +54,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     topics: list[str]
     topic_thresholds: list[float]
     languages: dict[str, Language]
+    targets: dict[str, Language]
+    tweet_topics: list[str] = []
+    styles: dict[str, list[float]] = {}
     weights_sha256: str
     layers: int
     heads: int
@@ -54,22 +68,40 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     bos_id: int
     eos_id: int
     max_tokens: int
-    tail_tokens: int
 
 
-def locate(name: str) -> Path:
-    """The folder of `bundled`, or of a model given by its path. Raises UnknownModel when there is none."""
+def locate(name: str, *, download: bool = False) -> Path:
+    """The folder of `bundled`, of a model given by its path, or of a hub id that this machine holds; with `download`
+    one that it does not hold is fetched. Raises UnknownModel when there is none."""
     folder = Path(__file__).parent / BUNDLED if name == BUNDLED else Path(name).expanduser()
-    if not folder.is_dir():
-        raise UnknownModel(f"there is no model folder {folder}.")
-    return folder
+    if folder.is_dir():
+        return folder
+    if hub.HUB_ID.fullmatch(name):
+        return hub.folder_of(name, download=download)
+    raise UnknownModel(f"there is no model folder {folder}.")
+
+
+def is_classifier(folder: Path) -> bool:
+    """Whether the folder holds a transformers classifier, and not a model of our own format."""
+    return classifier_folder.is_one(folder)
+
+
+def verify(folder: Path) -> None:
+    """Everything about a folder that can be checked without opening its weights. Raises BrokenModel."""
+    if is_classifier(folder):
+        classifier_folder.read(folder)
+    else:
+        check(folder)
 
 
 def check(folder: Path) -> Config:
-    """Read the folder's config and compare everything else with it. Raises BrokenModel with the first misfit."""
-    for path in folder.iterdir():
-        if path.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt", ".py"}:
-            raise BrokenModel(f"{path} is refused: this format can run code; only safetensors are read.")
+    """Read the folder's config and compare everything else with it; of an adapter, its base's too, and the numbers are
+    the adapter's. Raises BrokenModel with the first misfit."""
+    from models import adapter
+
+    refuse_code(folder)
+    if adapter.is_one(folder):
+        return adapter.check(folder)
     for name in (CONFIG, TOKENIZER, WEIGHTS):
         if not (folder / name).is_file():
             raise BrokenModel(f"{folder / name} is missing.")
@@ -78,20 +110,24 @@ def check(folder: Path) -> Config:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != config.weights_sha256:
         raise BrokenModel(f"{folder / WEIGHTS} is not the file its config names (sha256 {digest[:12]}…).")
-    check_shapes(folder / WEIGHTS, config)
+    check_shapes(folder / WEIGHTS, expected_shapes(config))
     return config
 
 
 def read_config(path: Path) -> Config:
+    found = read_json(path)
+    if found.get("format", FORMAT) != FORMAT:
+        raise BrokenModel(f"{path} has format {found['format']!r}; this version reads {FORMAT}.")
     try:
-        raw = path.read_bytes()
-        if "auto_map" in json.loads(raw):
-            raise BrokenModel(f"{path} asks to run code of its own (auto_map): refused.")
-        config = msgspec.json.decode(raw, type=Config)
-    except (OSError, ValueError, TypeError) as error:
+        config = msgspec.convert(found, Config)
+    except msgspec.ValidationError as error:
         raise BrokenModel(f"{path} cannot be read: {error}.") from error
-    if config.format != FORMAT:
-        raise BrokenModel(f"{path} has format {config.format}; this version reads {FORMAT}.")
+    check_config(config, path)
+    return config
+
+
+def check_config(config: Config, path: Path) -> None:
+    """Compare the config, read from `path`, with itself. Raises BrokenModel."""
     if sorted(config.sentiments) != sorted(SENTIMENTS):
         raise BrokenModel(
             f"{path} names the sentiments {config.sentiments}; they must be {list(SENTIMENTS)}, in any order."
@@ -103,14 +139,13 @@ def read_config(path: Path) -> Config:
     sizes = (config.layers, config.heads, config.hidden, config.inner, config.vocabulary)
     if min(sizes) < 1 or config.hidden % config.heads or not 0 <= max(config.bos_id, config.eos_id) < config.vocabulary:
         raise BrokenModel(f"{path}: its sizes do not fit together.")
-    if "other" not in config.languages:
-        raise BrokenModel(f"{path} has no entry for the language `other`.")
-    for name, language in config.languages.items():
+    if "other" not in config.languages or config.languages.keys() != config.targets.keys():
+        raise BrokenModel(f"{path} must name the same languages for texts and targets, `other` among them.")
+    for name, language in (*config.languages.items(), *config.targets.items()):
         if len(language.bias) != len(SENTIMENTS) or not language.temperature > 0:
             raise BrokenModel(f"{path}: the numbers for language {name!r} are not usable.")
-    if not 8 <= config.max_tokens <= config.positions or not 0 < config.tail_tokens < config.max_tokens - 2:
+    if not 8 <= config.max_tokens <= config.positions:
         raise BrokenModel(f"{path}: max_tokens {config.max_tokens} does not fit {config.positions} positions.")
-    return config
 
 
 def expected_shapes(config: Config) -> dict[str, list[int]]:
@@ -126,7 +161,18 @@ def expected_shapes(config: Config) -> dict[str, list[int]]:
         "sentiment.bias": [len(config.sentiments)],
         "topics.weight": [len(config.topics), h],
         "topics.bias": [len(config.topics)],
+        "style.weight": [len(config.styles), h],
+        "style.bias": [len(config.styles)],
+        "target.up.weight": [TARGET_WIDTH, TARGET_VIEWS * h],
+        "target.up.bias": [TARGET_WIDTH],
+        "target.down.weight": [len(config.sentiments), TARGET_WIDTH],
+        "target.down.bias": [len(config.sentiments)],
     }
+    if config.tweet_topics:
+        shapes |= {
+            "tweet_topics.weight": [len(config.tweet_topics), h],
+            "tweet_topics.bias": [len(config.tweet_topics)],
+        }
     for n in range(config.layers):
         at = f"layers.{n}."
         for name, rows, columns in (("qkv", 3 * h, h), ("attention_out", h, h), ("up", inner, h), ("down", h, inner)):
@@ -136,8 +182,8 @@ def expected_shapes(config: Config) -> dict[str, list[int]]:
     return shapes
 
 
-def check_shapes(path: Path, config: Config) -> None:
-    """Compare the header of a safetensors file (8 bytes length, then JSON) with the config; reads no weights."""
+def check_shapes(path: Path, expected: dict[str, list[int]]) -> None:
+    """Compare the header of a safetensors file (8 bytes length, then JSON) with these names and shapes; reads no weights."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -145,7 +191,6 @@ def check_shapes(path: Path, config: Config) -> None:
         found = {name: (entry["shape"], entry["dtype"]) for name, entry in header.items() if name != "__metadata__"}
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise BrokenModel(f"{path} is not a safetensors file: {error}.") from error
-    expected = expected_shapes(config)
     if missing := expected.keys() - found.keys():
         raise BrokenModel(f"{path} lacks {min(missing)} ({len(missing)} tensors missing).")
     if extra := found.keys() - expected.keys():

@@ -26,8 +26,9 @@ class Sample:
 
     topic_texts: int = 7_000
     nwgi_texts: int = 1_500
-    fillings: int = 5
-    joined: float = 0.3  # the share of own rows that become one sentence among neutral ones
+    yao_words: int = 2_500
+    fillings: int = 2
+    joined: float = 0.25  # the share of own rows that become one sentence among neutral ones
 
 
 @dataclass
@@ -35,42 +36,51 @@ class Corpus:
     """Everything that may be learned from, by set."""
 
     tfns: list[Example]
-    sentfin: list[tuple[Example, list[str]]]
+    sentfin: list[Example]
     nwgi: list[Example]
+    yao: list[Example]
     topic: list[Example]
     own: dict[str, list[rows.Row]]
     slots: dict[str, dict[str, dict[str, list[str]]]]
     tfns_dev: list[Example]
+    sentfin_dev: list[Example]
     topic_dev: list[Example]
     own_dev: dict[str, list[rows.Row]]
 
     @classmethod
     def read(cls, data: Path) -> "Corpus":
+        return replace(
+            cls.own_rows(),
+            tfns=sources.tfns(data, "train"),
+            sentfin=sources.sentfin(data, "train"),
+            nwgi=sources.nwgi(data),
+            yao=sources.yao(data),
+            topic=sources.topic(data, "train"),
+            tfns_dev=sources.tfns(data, "dev"),
+            sentfin_dev=sources.sentfin(data, "dev"),
+            topic_dev=sources.topic(data, "dev"),
+        )
+
+    @classmethod
+    def own_rows(cls) -> "Corpus":
+        """What needs no data folder: the sentences written for this project."""
         own = {language: rows.load(language) for language in ("en", "zh")}
         part = {
             name: {language: [row for row in own[language] if rows.part_of(row.skeleton) == name] for language in own}
             for name in ("train", "dev")
         }
-        return cls(
-            tfns=sources.tfns(data, "train"),
-            sentfin=sources.sentfin(data, "train"),
-            nwgi=sources.nwgi(data),
-            topic=sources.topic(data, "train"),
-            own=part["train"],
-            slots={language: rows.slots(language) for language in own},
-            tfns_dev=sources.tfns(data, "dev"),
-            topic_dev=sources.topic(data, "dev"),
-            own_dev=part["dev"],
-        )
+        slots = {language: rows.slots(language) for language in own}
+        return cls([], [], [], [], [], part["train"], slots, [], [], [], part["dev"])
 
     def counts(self) -> str:
         """One line that says how much there is of each."""
         public = f"{len(self.tfns)} TFNS, {len(self.sentfin)} SEntFiN, {len(self.topic)} topic, {len(self.nwgi)} NWGI"
-        return f"{public} texts; own skeletons: {len(self.own['en'])} en, {len(self.own['zh'])} zh"
+        own = f"own skeletons: {len(self.own['en'])} en, {len(self.own['zh'])} zh"
+        return f"{public} texts; {len(self.yao)} lexicon words; {own}"
 
     def texts(self) -> Iterator[str]:
         """All training text once: what decides which pieces of the vocabulary stay."""
-        for example in [*self.tfns, *(example for example, _ in self.sentfin), *self.nwgi, *self.topic]:
+        for example in [*self.tfns, *self.sentfin, *self.nwgi, *self.yao, *self.topic]:
             yield example.text
         for language, skeletons in self.own.items():
             yield from (normalise(row.skeleton) for row in skeletons)
@@ -81,16 +91,16 @@ class Corpus:
         """The texts of one epoch in random order: names masked, slots filled and large sets sampled anew each time."""
         rng = random.Random(f"{seed}-{number}")
         tickers = sources.cashtags(example.text for example in self.tfns)
-        names = [name for _, entities in self.sentfin for name in entities]
-        chosen = [replace(row, text=sources.mask_cashtags(row.text, tickers, rng)) for row in self.tfns]
-        for example, entities in self.sentfin:
-            text = example.text
-            if rng.random() < 0.5:
-                for entity in entities:
-                    text = text.replace(entity, rng.choice(names))
-            chosen.append(replace(example, text=text))
-        chosen += rng.sample(self.topic, min(sample.topic_texts, len(self.topic)))
-        chosen += rng.sample(self.nwgi, min(sample.nwgi_texts, len(self.nwgi)))
+        names = [row.text[a:b] for row in self.sentfin for a, b, _ in row.targets] + self.slots["en"]["train"]["NAME"]
+        masked = (replace(row, text=sources.mask_cashtags(row.text, tickers, rng)) for row in self.tfns)
+        chosen = [sources.one_cashtag(row) for row in masked]
+        chosen += [sources.rename(row, names, rng) for row in self.sentfin]
+        for pool, count in (
+            (self.topic, sample.topic_texts),
+            (self.nwgi, sample.nwgi_texts),
+            (self.yao, sample.yao_words),
+        ):
+            chosen += rng.sample(pool, min(count, len(pool)))
         for language, skeletons in self.own.items():
             filled = [self.filled(row, language, "train", rng) for row in skeletons for _ in range(sample.fillings)]
             calm = [example for example in filled if example.sentiment == NEUTRAL]
@@ -105,16 +115,18 @@ class Corpus:
             f"own-{language}": [self.filled(row, language, "dev", rng) for row in skeletons for _ in range(2)]
             for language, skeletons in self.own_dev.items()
         }
-        return {"tfns": self.tfns_dev, "topic": self.topic_dev, **held}
+        tfns = [sources.one_cashtag(example) for example in self.tfns_dev]
+        return {"tfns": tfns, "sentfin": self.sentfin_dev, "topic": self.topic_dev, **held}
 
     def filled(self, row: rows.Row, language: str, part: rows.Part, rng: random.Random) -> Example:
-        text = normalise(rows.fill(row.skeleton, self.slots[language], part, rng))
+        filled = rows.fill(row, self.slots[language], part, rng)
         return Example(
-            text,
+            filled.text,
             f"own-{language}",
             SENTIMENTS.index(row.label),
             topics=sources.own_topics(row.topics),
             topic_weight=OWN_TOPIC_WEIGHT,
+            targets=tuple((*span, SENTIMENTS.index(label)) for span, label in filled.targets),
         )
 
 
@@ -125,6 +137,11 @@ def among(example: Example, calm: list[Example], rng: random.Random) -> Example:
     """
     parts = [example, *rng.sample(calm, rng.choice((1, 1, 2)))]
     rng.shuffle(parts)
-    texts = [part.text if part.text[-1] in ".!?。！？…" else part.text + STOPS[example.source] for part in parts]
+    joint = rng.choice(JOINTS[example.source])
+    text, targets = "", []
+    for part in parts:
+        text += joint if text else ""
+        targets += [(a + len(text), b + len(text), label) for a, b, label in part.targets]
+        text += part.text if part.text[-1] in ".!?。！？…" else part.text + STOPS[example.source]
     topics = tuple(max(known) for known in zip(*(part.topics for part in parts), strict=True))
-    return replace(example, text=rng.choice(JOINTS[example.source]).join(texts), topics=topics)
+    return replace(example, text=text, topics=topics, targets=tuple(targets))

@@ -1,28 +1,33 @@
-"""Measures a model on one set: `groundswell evaluate DATASET`; next: card.py, which writes the figures down.
+"""Measures a model on one set: `groundswell evaluate`; next: evaluation_sets.py, the sets, and card.py, which writes the figures down.
 
-Every figure is of the serving configuration: the same tagger, calibration and language shifts as in the stream. The
-sets marked EVAL_ONLY are never learned from and never chosen by.
+Every figure is of the serving configuration: the same tagger, calibration and floors as in the stream.
 """
 
-import random
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from groundswell.errors import Misconfigured
 from groundswell.tagging import Tag, Text
-from groundswell.text import normalise
-from models import catalog, rows, sources
+from models import catalog, evaluation_sets, figures, labelled_file, loading, topic_sets
+from models.evaluation_sets import Binary, Judged
+from models.figures import Ints
 from models.heads import Tagger
-from models.labels import OTHER_TOPIC, SENTIMENTS, TOPICS
-from models.sources import UNKNOWN
+from models.labels import SENTIMENTS
+from models.loading import Loaded
+from models.sources import MissingData
 
-BOOTSTRAPS = 1_000
-ECE_BINS = 15
+CHUNK = 256
+DATASETS = (
+    *("tfns", "tfn-topic", "sentfin", "fiqa", "stockemotions", "finfe", "finnl"),
+    *("own-zh", "own-en", "pairs", "calm", "swaps"),
+)
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
 
 
@@ -32,183 +37,148 @@ class UnknownDataset(Misconfigured):
     reason = "unknown_dataset"
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Texts of one set with their sentiment labels, and a note on what was left out."""
+class NothingToScore(Misconfigured):
+    """No row is left to score."""
 
-    texts: list[Text]
-    labels: list[int]
-    note: str = ""
+    reason = "nothing_to_score"
 
 
-def evaluate(dataset: str, data: Path, model: str = catalog.BUNDLED) -> dict[str, Any]:
-    """The figures of one dataset as a JSON-ready dict; `dataset` is a key of SENTIMENT_SETS, or `topic`.
+def evaluate(
+    dataset: str,
+    data: Path | None = None,
+    model: str = catalog.BUNDLED,
+    *,
+    binary: Binary | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """The figures of one set as a JSON-ready dict; `dataset` is one of DATASETS or the path of a user's own file.
 
-    Keys: dataset, model, n, accuracy, interval (95 %, bootstrap), macro_f1, weighted_f1, per_class, ece, confusion
-    (rows true, columns predicted, order of labels), labels, sure_share, sure_accuracy, auc (positive against negative,
-    neutrals left out), note. Raises UnknownDataset, MissingData, BrokenModel.
+    Keys: dataset, model, n, accuracy, interval, macro_f1, macro_f1_interval, weighted_f1, per_class, ece, labels,
+    confusion (rows true, columns guessed), unsure_share, sure_accuracy, auc (positive against negative), docs_per_s,
+    data_hash, note, and what only this set is asked (`slices`, `topics`, …). What a set cannot say is None.
+    `binary` scores two classes: `negative-positive` leaves out the rows that are neutral and compares the other two
+    probabilities; `negative-rest` keeps all rows and the serving verdict, negative or not.
+    Raises UnknownDataset, MissingData, BadLabelledFile, NothingToScore, UnknownModel, BrokenModel.
     """
-    tagger = Tagger.load(catalog.locate(model))
-    if dataset == "topic":
-        return evaluate_topics(data, tagger)
-    if dataset not in SENTIMENT_SETS:
-        raise UnknownDataset(f"there is no dataset {dataset!r}.", remedy=f"Choose from: {', '.join(DATASETS)}.")
-    judged = SENTIMENT_SETS[dataset](data)
-    tags = tagger.tag(judged.texts)
-    return {"dataset": dataset, "model": tagger.config.version, **figures(tags, judged), "note": judged.note}
+    judged = None if dataset in topic_sets.TOPIC_SETS else read(dataset, data)
+    tagger = opened(model)
+    common = {"dataset": dataset, "model": tagger.config.version, **dict.fromkeys(EMPTY)}
+    began = time.monotonic()
+
+    def chunks(starts: Sequence[int]) -> Iterable[int]:
+        shown = console or Console(stderr=True)
+        return track(starts, dataset, console=shown, disable=not shown.is_terminal, transient=True)
+
+    if judged is None:
+        if binary or not isinstance(tagger, Tagger):
+            lack = "has no two classes" if binary else f"asks for topics, which {model} does not know"
+            raise NothingToScore(f"{dataset} is a set of topics: it {lack}.", remedy="Choose a set of sentiments.")
+        texts, labels, found = topic_sets.TOPIC_SETS[dataset](folder(dataset, data), tagger, chunks)
+    else:
+        tags = [
+            tag
+            for start in chunks(range(0, len(judged.texts), CHUNK))
+            for tag in tagger.tag(judged.texts[start : start + CHUNK])
+        ]
+        texts, labels = judged.texts, [SENTIMENTS[label] for label in judged.labels]
+        found = score(tags, judged, binary or judged.binary)
+    pace = round(len(texts) / (time.monotonic() - began), 1)
+    return common | found | {"docs_per_s": pace, "data_hash": data_hash(texts, labels)}
 
 
-def tfns(data: Path) -> Judged:
-    examples = sources.tfns(data, "valid")
-    return Judged([Text(e.text, lang="en") for e in examples], [e.sentiment for e in examples], "all 2,388 rows")
+def opened(model: str) -> Loaded:
+    """A model to measure. One in our own format is measured as it is, right or wrong; a classifier of somebody else is
+    verified as when it is served."""
+    folder = catalog.locate(model)
+    return loading.load(model) if catalog.is_classifier(folder) else Tagger.load(folder)
 
 
-def sentfin(data: Path) -> Judged:
-    examples = [example for example, _ in sources.sentfin(data, "test")]
-    note = "headlines whose entities agree, tenth held out by headline"
-    return Judged([Text(e.text, lang="en") for e in examples], [e.sentiment for e in examples], note)
+EMPTY = (
+    *("n", "accuracy", "interval", "macro_f1", "macro_f1_interval", "weighted_f1", "auc", "ece"),
+    *("unsure_share", "sure_accuracy", "per_class", "labels", "confusion"),
+)
 
 
-def fiqa(data: Path) -> Judged:
-    found = [row for row in sources.table(data, "fiqa_sa_en_EVAL_ONLY/fiqa_sa.csv.gz") if row["split"] == "test"]
-    return read(found, "label", "en", "test split; transfer")
+def read(dataset: str, data: Path | None) -> Judged:
+    if dataset in evaluation_sets.OWN:
+        return evaluation_sets.OWN[dataset](Path())
+    if dataset in evaluation_sets.PUBLIC:
+        return evaluation_sets.PUBLIC[dataset](folder(dataset, data))
+    path = Path(dataset).expanduser()
+    if not path.is_file():
+        raise UnknownDataset(
+            f"{dataset!r} is neither a known set nor a file.",
+            remedy=f"Known: {', '.join(DATASETS)}; or the path of a file ({', '.join(labelled_file.ENDINGS)}).",
+        )
+    return of_file(labelled_file.read(path))
 
 
-def stockemotions(data: Path) -> Judged:
-    names = {"bullish": "positive", "bearish": "negative"}
-    found = sources.table(data, "stockemotions_en_EVAL_ONLY/stockemotions.csv.gz")
-    kept = [{**row, "label": names[row["sentiment"]]} for row in found if row["split"] == "test"]
-    return read(kept, "label", "en", "test split; transfer; no neutral class: scored by p_positive > p_negative")
+def folder(dataset: str, data: Path | None) -> Path:
+    if data is None:
+        raise MissingData(
+            f"{dataset} is a public set and is read from a data folder, which is not given.",
+            remedy="Pass --data DIR or set GROUNDSWELL_DATA; docs/data.md says where the sets come from.",
+        )
+    if not data.is_dir():
+        raise MissingData(f"there is no folder {data}.", remedy="Pass the folder of the sets with --data DIR.")
+    return data
 
 
-def finfe(data: Path) -> Judged:
-    found = sources.table(data, "fincuge_zh_EVAL_ONLY/finfe_clean.csv.gz")
-    kept = [row for row in found if row["clean_split"] == "test" and row["label"] in SENTIMENTS]
-    return read(kept, "label", "zh", "clean test rows that have a label; transfer")
+def of_file(found: Sequence[labelled_file.Labelled]) -> Judged:
+    missed = sum(row.missed for row in found)
+    named = sum(bool(row.text.spans) for row in found)
+    notes = ["your own file"]
+    if named or missed:
+        notes.append(f"{named} rows judged by their entity, {missed} by the text, which does not name the entity")
+    labels = [row.label for row in found]
+    if NEUTRAL not in labels:
+        notes.append("no row is neutral: --binary negative-positive scores two classes")
+    return Judged([row.text for row in found], labels, "; ".join(notes), by_target=True)
 
 
-def read(found: list[dict[str, str]], column: str, lang: str, note: str) -> Judged:
-    texts = [Text(normalise(row["text"]), lang=lang) for row in found]
-    return Judged(texts, [SENTIMENTS.index(row[column]) for row in found], note)
-
-
-def own(language: str) -> Callable[[Path], Judged]:
-    def judged(_: Path) -> Judged:
-        """The held-out skeletons, each filled once with names that training never saw."""
-        rng, slots = random.Random(0), rows.slots(language)
-        held = [row for row in rows.load(language) if rows.part_of(row.skeleton) == "test"]
-        texts = [Text(normalise(rows.fill(row.skeleton, slots, "test", rng)), lang=language) for row in held]
-        return Judged(texts, [SENTIMENTS.index(row.label) for row in held], "own synthetic skeletons held out")
-
-    return judged
-
-
-SENTIMENT_SETS: dict[str, Callable[[Path], Judged]] = {
-    "tfns": tfns,
-    "sentfin": sentfin,
-    "own-en": own("en"),
-    "own-zh": own("zh"),
-    "fiqa": fiqa,
-    "stockemotions": stockemotions,
-    "finfe": finfe,
-}
-DATASETS = (*SENTIMENT_SETS, "topic")
-
-
-def figures(tags: list[Tag], judged: Judged) -> dict[str, Any]:
-    """Accuracy, F1, calibration and confusion of tags against labels. Two-class sets are scored on two classes."""
-    p = np.array([(tag.negative, tag.neutral, tag.positive) for tag in tags])
-    truth = np.array(judged.labels)
-    if NEUTRAL not in judged.labels:
-        p[:, NEUTRAL] = 0
-        p /= p.sum(1, keepdims=True).clip(1e-9)
-    guess, best = p.argmax(1), p.max(1)
-    right = guess == truth
-    confusion = np.zeros((3, 3), int)
-    np.add.at(confusion, (truth, guess), 1)
-    per_class = {name: f1(confusion, n) for n, name in enumerate(SENTIMENTS) if (truth == n).any()}
-    scores = [entry["f1"] for entry in per_class.values()]
-    weights = [entry["n"] for entry in per_class.values()]
-    sure = np.array([not tag.unsure for tag in tags])
-    return {
-        "n": len(truth),
-        "accuracy": rounded(right.mean()),
-        "interval": interval(right),
-        "macro_f1": rounded(np.mean(scores)),
-        "weighted_f1": rounded(np.average(scores, weights=weights)),
-        "per_class": per_class,
-        "auc": auc(p[:, POSITIVE] - p[:, NEGATIVE], truth),
-        "ece": rounded(calibration_error(best, right)),
-        "sure_share": rounded(sure.mean()),
-        "sure_accuracy": rounded(right[sure].mean()) if sure.any() else None,
-        "labels": list(SENTIMENTS),
-        "confusion": confusion.tolist(),
+def score(tags: Sequence[Tag], judged: Judged, binary: Binary | None = None) -> dict[str, Any]:
+    """All figures of tags against labels; with `binary`, in two classes."""
+    answers = judged.answers(tags)
+    three = np.array([(answer.negative, answer.neutral, answer.positive) for answer in answers]).clip(1e-9)
+    three /= three.sum(1, keepdims=True)
+    truth, unsure = np.array(judged.labels), np.array([answer.unsure for answer in answers])
+    kept = truth != NEUTRAL if binary == "negative-positive" else np.full(len(truth), fill_value=True)
+    if not kept.any():
+        raise NothingToScore("no row is left to score.", remedy="The file needs rows that are not neutral.")
+    guess = np.array([SENTIMENTS.index(answer.polarity) for answer in answers])
+    p, names, wanted, said = three, SENTIMENTS, truth, guess
+    if binary == "negative-positive":
+        p, names = three[:, [NEGATIVE, POSITIVE]], (SENTIMENTS[NEGATIVE], SENTIMENTS[POSITIVE])
+        p, wanted = p / p.sum(1, keepdims=True), (truth == POSITIVE).astype(int)
+        said = p.argmax(1)
+    elif binary == "negative-rest":
+        p, names = np.stack([three[:, NEGATIVE], 1 - three[:, NEGATIVE]], 1), (SENTIMENTS[NEGATIVE], "rest")
+        wanted, said = (truth != NEGATIVE).astype(int), (guess != NEGATIVE).astype(int)
+    found = figures.of_classes(p[kept], wanted[kept], names, said[kept])
+    right, sure = (said == wanted)[kept], ~unsure[kept]
+    rest = truth != NEGATIVE if binary == "negative-rest" else truth == POSITIVE
+    leaning = -three[:, NEGATIVE] if binary == "negative-rest" else three[:, POSITIVE] - three[:, NEGATIVE]
+    found |= {
+        "unsure_share": figures.rounded(1 - sure.mean()),
+        "sure_accuracy": figures.rounded(right[sure].mean()) if sure.any() else None,
+        "auc": figures.auc(leaning[kept], rest[kept], (truth == NEGATIVE)[kept]),
+        "negative_recall_at_precision_80": figures.recall_at_precision(p[kept, NEGATIVE], wanted[kept] == NEGATIVE),
+        "binary": binary,
+        "note": judged.note,
     }
+    if judged.slices:
+        every = {"all": [True] * len(truth), **judged.slices}
+        found["slices"] = {name: part(np.array(rows) & kept, wanted, said, len(names)) for name, rows in every.items()}
+    return found | judged.beside(tags)
 
 
-def f1(confusion: NDArray[np.int64], n: int) -> dict[str, float]:
-    hits, said, were = confusion[n, n], confusion[:, n].sum(), confusion[n].sum()
-    return {
-        "n": int(were),
-        "precision": rounded(hits / max(1, said)),
-        "recall": rounded(hits / max(1, were)),
-        "f1": rounded(2 * hits / max(1, said + were)),
-    }
+def part(rows: Any, wanted: Ints, said: Ints, classes: int) -> dict[str, Any]:
+    return figures.brief(wanted[rows], said[rows], classes)
 
 
-def interval(right: NDArray[np.bool_]) -> list[float]:
-    """The 95 % bootstrap interval of the accuracy."""
-    rng = np.random.default_rng(0)
-    means = rng.binomial(len(right), right.mean(), BOOTSTRAPS) / len(right)
-    return [rounded(np.quantile(means, 0.025)), rounded(np.quantile(means, 0.975))]
-
-
-def auc(score: NDArray[np.float64], truth: NDArray[np.int64]) -> float | None:
-    """How often a positive text scores above a negative one; ties count half."""
-    up, down = score[truth == POSITIVE], score[truth == NEGATIVE]
-    if not len(up) or not len(down):
-        return None
-    down = np.sort(down)
-    below, not_above = np.searchsorted(down, up, "left"), np.searchsorted(down, up, "right")
-    return rounded(((below + not_above) / 2 / len(down)).mean())
-
-
-def calibration_error(best: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Expected calibration error over equal bins of confidence."""
-    bins = np.minimum((best * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = [abs(right[bins == b].mean() - best[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    return float(sum(gaps))
-
-
-def evaluate_topics(data: Path, tagger: Tagger) -> dict[str, Any]:
-    """The clean valid rows of the topic set, over the topics that it labels; the first topic said is the guess."""
-    examples = sources.topic(data, "valid")
-    tags = tagger.tag([Text(example.text, lang="en") for example in examples])
-    known = [n for n, topic in enumerate(TOPICS) if any(e.topics[n] == 1 for e in examples)]
-    per_topic = {}
-    for n in known:
-        rows_known = [k for k, example in enumerate(examples) if example.topics[n] != UNKNOWN]
-        truth = np.array([examples[k].topics[n] == 1 for k in rows_known])
-        said = np.array([TOPICS[n] in dict(tags[k].topics) for k in rows_known])
-        per_topic[TOPICS[n]] = {
-            "n": int(truth.sum()),
-            "f1": rounded(2 * (truth & said).sum() / max(1, truth.sum() + said.sum())),
-        }
-    top = [
-        TOPICS.index(tag.topics[0][0]) in {n for n, value in enumerate(example.topics) if value == 1}
-        for tag, example in zip(tags, examples, strict=True)
-        if any(value == 1 for value in example.topics) and tag.topics[0][0] != OTHER_TOPIC
-    ]
-    return {
-        "dataset": "topic",
-        "model": tagger.config.version,
-        "n": len(examples),
-        "first_topic_right_when_said": rounded(np.mean(top)),
-        "macro_f1": rounded(np.mean([entry["f1"] for entry in per_topic.values()])),
-        "per_topic": per_topic,
-        "note": "clean rows, labels mapped to our topics",
-    }
-
-
-def rounded(value: Any) -> float:
-    return round(float(value), 4)
+def data_hash(texts: Sequence[Text], labels: Sequence[str]) -> str:
+    """The first 16 hex digits of the sha256 of all texts, asked places and labels: equal for equal sets."""
+    digest = hashlib.sha256()
+    for text, label in zip(texts, labels, strict=True):
+        digest.update(f"{text.whole}\0{text.spans}\0{label}\n".encode())
+    return digest.hexdigest()[:16]

@@ -14,10 +14,16 @@ from typing import Literal
 import msgspec
 
 from groundswell.errors import Misconfigured
+from groundswell.tagging import Span
+from groundswell.text import normalise
 from models.labels import OTHER_TOPIC, SENTIMENTS, TOPICS
 
 FOLDER = Path(__file__).parent / "rows"
 SLOT = re.compile(r"\{([A-Z]+)\}")
+# These stand for one company each, the same wherever they occur in a skeleton: what is said of each is labelled.
+LETTERS = ("A", "B", "C")
+# {ORG} may also be filled with "the retailer" or 该公司.
+DESCRIBED = 0.12
 Part = Literal["train", "dev", "test"]
 
 
@@ -28,14 +34,23 @@ class BadRow(Misconfigured):
     remedy = "Mend the line in models/rows."
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One sentence with slots. `hard` names what makes it difficult, if anything does."""
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One sentence with slots. `hard` names what makes it difficult, if anything does; `targets` is what it says of
+    the companies that its letters stand for."""
 
     skeleton: str
     label: str
     topics: list[str] = []
     register: str = "wire"
     hard: str | None = None
+    targets: dict[str, str] = {}
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """A row with names and numbers in place: a normalised text, and where the companies stand whose polarity is known."""
+
+    text: str
+    targets: list[tuple[Span, str]] = []
 
 
 def load(language: str, folder: Path = FOLDER) -> list[Row]:
@@ -51,6 +66,9 @@ def load(language: str, folder: Path = FOLDER) -> list[Row]:
             raise BadRow(f"{path.name} line {number}: {error}.") from error
         if row.label not in SENTIMENTS or set(row.topics) - {*TOPICS, OTHER_TOPIC}:
             raise BadRow(f"{path.name} line {number}: unknown label or topic.")
+        letters = {slot for slot in SLOT.findall(row.skeleton) if slot in LETTERS}
+        if letters != row.targets.keys() or not set(row.targets.values()) <= set(SENTIMENTS):
+            raise BadRow(f"{path.name} line {number}: its letters and its targets do not agree.")
         rows.setdefault(row.skeleton, row)
     return list(rows.values())
 
@@ -62,23 +80,43 @@ def part_of(skeleton: str) -> Part:
 
 
 def slots(language: str, folder: Path = FOLDER) -> dict[str, dict[str, list[str]]]:
-    """Fillers by slot under `train` and under `test`; the two share no name."""
+    """Fillers by slot under `train` and under `test`; the two share no name. `NAME` fills the letters and {ORG}."""
     fillers: dict[str, dict[str, list[str]]] = json.loads((folder / f"slots_{language}.json").read_text("utf-8"))
     return fillers
 
 
-def fill(skeleton: str, fillers: dict[str, dict[str, list[str]]], part: Part, rng: random.Random) -> str:
-    """The skeleton with every slot filled; the same slot twice gets two different fillers."""
-    pools = {slot: list(names) for slot, names in fillers["test" if part == "test" else "train"].items()}
+def fill(row: Row, fillers: dict[str, dict[str, list[str]]], part: Part, rng: random.Random) -> Filled:
+    """The row with every slot filled: a letter with one name throughout, any other slot anew each time.
 
-    def filler(match: re.Match[str]) -> str:
-        pool = pools[match[1]]
-        picked = rng.choice(pool)
-        if len(pool) > 1:
-            pool.remove(picked)
-        return picked
+    A row without letters that names exactly one company says of it what it says as a whole. Raises BadRow for a slot
+    that has no fillers.
+    """
+    pools = fillers["test" if part == "test" else "train"]
+    letters: dict[str, str] = {}
+    taken: set[str] = set()
+    text, targets, end = "", [], 0
+    alone = not row.targets and row.skeleton.count("{ORG}") == 1
+    for match in SLOT.finditer(row.skeleton):
+        slot = match[1]
+        text += row.skeleton[end : match.start()]
+        end = match.end()
+        filler = letters.get(slot) or pick(pools, slot, taken, rng)
+        if (slot in LETTERS and slot not in letters) or (slot == "ORG" and alone):
+            targets.append(((len(text), len(text) + len(filler)), row.targets.get(slot, row.label)))
+        if slot in LETTERS:
+            letters[slot] = filler
+        taken.add(filler)
+        text += filler
+    text += row.skeleton[end:]
+    settled = normalise(text)
+    # Names and numbers are plain text, so normalising changes next to nothing; where it does, places are unknown.
+    return Filled(settled, targets if settled == text else [])
 
-    try:
-        return SLOT.sub(filler, skeleton)
-    except KeyError as error:
-        raise BadRow(f"no fillers for the slot {error} of {skeleton!r}.") from error
+
+def pick(pools: dict[str, list[str]], slot: str, taken: set[str], rng: random.Random) -> str:
+    """A filler that the sentence does not hold yet. Raises BadRow for a slot without fillers."""
+    named = slot in LETTERS or (slot == "ORG" and rng.random() >= DESCRIBED)
+    pool = pools.get("NAME" if named else slot, [])
+    if not pool:
+        raise BadRow(f"no fillers for the slot {slot}.")
+    return rng.choice([name for name in pool if name not in taken] or pool)

@@ -1,11 +1,16 @@
-"""Twelve plain sentences that any working model gets right; next: worker.py, which refuses to start when it does not.
+"""Twelve plain sentences that any working model gets right; next: loading.py, which refuses a model that does not.
 
 They guard the label order: models in the wild disagree on which number means negative, and a swapped model looks
 healthy until the alerts come for the wrong reason.
 """
 
-from groundswell.tagging import Text
-from models.heads import Tagger
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from groundswell.errors import BrokenModel
+from groundswell.tagging import Tag, Text
+from models.labels import SENTIMENTS
 
 SENTENCES: tuple[tuple[str, str, str], ...] = (
     ("en", "negative", "The company filed for bankruptcy after auditors found massive accounting fraud."),
@@ -24,19 +29,82 @@ SENTENCES: tuple[tuple[str, str, str], ...] = (
 
 # A small model may call one plain sentence neutral or colour a neutral one; it may never take good for bad.
 ALLOWED_MISSES = 2
+ALLOWED_MISSES_OF_A_LANGUAGE = 1
+OPPOSITE = {"negative": "positive", "positive": "negative"}
 
 
-def check(tagger: Tagger) -> str:
-    """Empty when the model passes; otherwise the table of what it answered, one sentence a line.
+class Answers(Protocol):
+    """Anything loaded that tags."""
 
-    Only the languages that the model's config names are asked.
-    """
-    asked = [row for row in SENTENCES if row[0] in tagger.config.languages]
+    def tag(self, texts: Sequence[Text]) -> list[Tag]: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said of one plain sentence."""
+
+    lang: str
+    wanted: str
+    text: str
+    tag: Tag
+
+    @property
+    def missed(self) -> bool:
+        return self.tag.polarity != self.wanted
+
+    @property
+    def reversed(self) -> bool:
+        return self.tag.polarity == OPPOSITE.get(self.wanted)
+
+
+class WrongAnswers(BrokenModel):
+    """A model answers plain sentences wrongly: `what` says how, `answers` what it answered."""
+
+    def __init__(self, what: str, answers: Sequence[Answer], *, remedy: str = "") -> None:
+        super().__init__(f"{what}\n{table(answers)}\n", remedy=remedy)
+        self.what, self.answers = what, answers
+
+
+def ask(tagger: Answers, languages: Collection[str], sentiments: Collection[str] = SENTIMENTS) -> list[Answer]:
+    """The sentences of these languages, of those sentiments that the model knows."""
+    asked = [row for row in SENTENCES if row[0] in languages and row[1] in sentiments]
     tags = tagger.tag([Text(text, lang=lang) for lang, _, text in asked])
-    misses, swapped, table = 0, False, []
-    for (lang, wanted, text), tag in zip(asked, tags, strict=True):
-        misses += tag.polarity != wanted
-        swapped |= {wanted, tag.polarity} == {"negative", "positive"}
-        p = f"{tag.negative:.2f} {tag.neutral:.2f} {tag.positive:.2f}"
-        table.append(f"{lang} wanted {wanted:8} got {tag.polarity:8} ({p}) {text}")
-    return "\n".join(table) if swapped or misses > ALLOWED_MISSES else ""
+    return [Answer(lang, wanted, text, tag) for (lang, wanted, text), tag in zip(asked, tags, strict=True)]
+
+
+def right(answers: Sequence[Answer]) -> bool:
+    """Whether a model that claims all the asked languages passes."""
+    reverses = any(answer.reversed for answer in answers)
+    return not reverses and sum(answer.missed for answer in answers) <= ALLOWED_MISSES
+
+
+def passed(answers: Sequence[Answer]) -> list[str]:
+    """The languages that a model of which nobody knows them was right in."""
+    return [
+        lang
+        for lang in languages_of(answers)
+        if not any(answer.reversed for answer in answers if answer.lang == lang)
+        and sum(answer.missed for answer in answers if answer.lang == lang) <= ALLOWED_MISSES_OF_A_LANGUAGE
+    ]
+
+
+def swapped(answers: Sequence[Answer]) -> list[str]:
+    """The languages in which every good sentence was called bad and every bad one good: no mere ignorance."""
+    return [
+        lang
+        for lang in languages_of(answers)
+        if all(answer.reversed for answer in answers if answer.lang == lang and answer.wanted in OPPOSITE)
+    ]
+
+
+def languages_of(answers: Iterable[Answer]) -> list[str]:
+    return list(dict.fromkeys(answer.lang for answer in answers))
+
+
+def table(answers: Iterable[Answer]) -> str:
+    """One sentence a line: what was wanted, what came, with the probabilities negative, neutral, positive."""
+    return "\n".join(
+        f"{answer.lang} wanted {answer.wanted:8} got {answer.tag.polarity:8} "
+        f"({answer.tag.negative:.2f} {answer.tag.neutral:.2f} {answer.tag.positive:.2f}) {answer.text}"
+        for answer in answers
+    )

@@ -5,7 +5,7 @@ It answers by the same rules of shape as the real one: probabilities, at most th
 
 from collections.abc import Sequence
 
-from groundswell.tagging import Tag, Text
+from groundswell.tagging import Polarity, Span, Tag, Text
 from models import sentences
 from models.labels import OTHER_TOPIC
 
@@ -47,27 +47,34 @@ class ScriptedModel:
         """Nothing to stop."""
 
     async def tag(self, texts: Sequence[Text]) -> list[Tag | None]:
-        return [answer(text.whole) for text in texts]
+        return [answer(text.whole, text.spans) for text in texts]
 
 
-def answer(text: str) -> Tag:
+def answer(text: str, asked: Sequence[Span] = ()) -> Tag:
+    said = polarity(text)
+    topics = [(topic, 0.9) for topic, words in TOPIC_WORDS.items() if hits(text.lower(), words)][:3]
+    spans = sentences.split(text)
+    deciding = max(spans, key=lambda span: getattr(polarity(text[slice(*span)]), said.polarity), default=None)
+    around = [next((span for span in spans if span[0] <= start < span[1]), (0, len(text))) for start, _ in asked]
+    return Tag(
+        said.negative,
+        said.neutral,
+        said.positive,
+        said.unsure,
+        topics=topics or [(OTHER_TOPIC, 1.0)],
+        deciding=deciding,
+        tokens=len(text.split()) + 2,
+        truncated=False,
+        targets=[polarity(text[slice(*span)]) for span in around],
+    )
+
+
+def polarity(text: str) -> Polarity:
     low = text.lower()
     bad, good = hits(low, NEGATIVE_WORDS), hits(low, POSITIVE_WORDS)
     total = 1 + 3 * (bad + good)
     negative, positive = round(3 * bad / total, 3), round(3 * good / total, 3)
-    topics = [(topic, 0.9) for topic, words in TOPIC_WORDS.items() if hits(low, words)][:3]
-    spans = sentences.split(text)
-    weights = [hits(low[a:b], NEGATIVE_WORDS if bad >= good else POSITIVE_WORDS) for a, b in spans]
-    return Tag(
-        negative,
-        round(1 - negative - positive, 3),
-        positive,
-        unsure=bad == good and bad > 0,
-        topics=topics or [(OTHER_TOPIC, 1.0)],
-        deciding=spans[weights.index(max(weights))] if spans else None,
-        tokens=len(text.split()) + 2,
-        truncated=False,
-    )
+    return Polarity(negative, round(1 - negative - positive, 3), positive, unsure=bad == good and bad > 0)
 
 
 def hits(text: str, words: Sequence[str]) -> int:

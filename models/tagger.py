@@ -63,20 +63,22 @@ class Child:
 class ModelProcess:
     """A model in a child process. Safe to call from many tasks of one event loop.
 
-    `model` is a name for `catalog.locate`; `threads` is the child's number of threads; `deadline_s` bounds one batch,
-    `start_deadline_s` loading and checking; `worker` is the module that the child runs.
+    `model` is a name for `catalog.locate`, fetched only with `download`; `threads` is the child's number of threads;
+    `deadline_s` bounds one batch, `start_deadline_s` loading and checking; `worker` is the module that the child runs.
     """
 
     def __init__(
         self,
         model: str = catalog.BUNDLED,
         *,
+        download: bool = False,
         threads: int = 1,
         deadline_s: float = 60,
         start_deadline_s: float = 120,
         worker: str = "models.worker",
     ) -> None:
         self._model = model
+        self._download = download
         self._threads = threads
         self._worker = worker
         self._deadline_s = deadline_s
@@ -184,7 +186,7 @@ class ModelProcess:
             if self._child is not None and self._child.alive and not self._child.listeners[-1].done():
                 return self._child
             await self._close()
-            await asyncio.to_thread(lambda: catalog.check(catalog.locate(self._model)))
+            await asyncio.to_thread(lambda: catalog.verify(catalog.locate(self._model, download=self._download)))
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", self._worker, self._model),
                 stdin=asyncio.subprocess.PIPE,
@@ -202,7 +204,8 @@ class ModelProcess:
             if isinstance(hello, Failure):
                 child.kill()
                 await self._close()
-                raise BrokenModel("\n".join([hello.message, *(child.errors if hello.kind == "start" else [])]))
+                message = "\n".join([hello.message, *(child.errors if hello.kind == "start" else [])])
+                raise BrokenModel(message, remedy=hello.remedy)
             child.listeners.append(asyncio.create_task(listen(child)))
             self._version = hello.model_version
             log.info("model ready", version=self._version, pid=process.pid, threads=self._threads)

@@ -29,10 +29,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """What went wrong, as the model process saw it: the exception's name and its words."""
+    """What went wrong, as the model process saw it: the exception's name, its words, and what to do next."""
 
     kind: str
     message: str
+    remedy: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Trains the bundled model on two processor cores: `groundswell train`; next: evaluate.py, which measures the result.
 
-One body, two heads, one pass over everything in each epoch: public sets, and the sentences written for this project
+One body, one head a question, one pass over everything in each epoch: public sets, and the sentences written for this project
 in both languages. The word embeddings and the lower layers stay as they came, which is faster and keeps the Chinese
 that the body already knows. Choices are made on held-out parts of the training sets, never on a test.
 """
@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from groundswell.text import NORMALISER_VERSION
 from models import body as bodies
-from models import card, catalog
+from models import card, catalog, targets
 from models.batching import fill
 from models.catalog import Config, Language
 from models.corpus import Corpus, Sample
@@ -32,8 +32,9 @@ from models.encoder import Weights, forward
 from models.evaluate import DATASETS
 from models.fit import fit
 from models.heads import pool
-from models.labels import SENTIMENTS, TOPICS
-from models.sources import SOURCES, UNKNOWN, Example
+from models.labels import LANGUAGES, SENTIMENTS, TOPICS
+from models.sources import SOURCES, STYLES, TWEET_TOPICS, UNKNOWN, Example
+from models.targets import Place
 
 Stateful = torch.optim.Optimizer | torch.optim.lr_scheduler.LambdaLR
 
@@ -43,17 +44,23 @@ TRAINING_TOKENS = 96
 BATCH_TOKENS, BATCH_TEXTS = 1_536, 48
 BUCKET = 1_024  # texts sorted by length among this many, so that batches are even but not always the same
 SMOOTHING = 0.05
+TWEET_TOPIC_WEIGHT = 0.5
 DROPOUT = 0.1
+# Kept in float32: they are small, and their sums are the explanation.
+HEADS = ("sentiment.", "topics.", "target.", "tweet_topics.", "style.")
 CHECKPOINT_EVERY_S = 240
+CURVE, CURVE_EVERY_STEPS = "curve.csv", 20
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run does. `trained_from`: the first layer that learns; rates are AdamW's peak rates."""
+    """What a run does. `trained_from`: the first layer that learns; rates are AdamW's peak rates, the body's that of its
+    last layer, each one below learning `layer_decay` times as fast."""
 
     epochs: int = 3
-    trained_from: int = 3
-    body_rate: float = 1e-4
+    trained_from: int = 0
+    body_rate: float = 2e-4
+    layer_decay: float = 0.85
     head_rate: float = 1e-3
     seed: int = 7
     sample: Sample = field(default_factory=Sample)
@@ -97,7 +104,9 @@ def train(
         sentiments=list(SENTIMENTS),
         topics=list(TOPICS),
         topic_thresholds=[0.5] * len(TOPICS),
-        languages={name: Language([0.0] * 3, 1.0, 0.0) for name in ("en", "zh", "other")},
+        languages={name: Language([0.0] * 3, 1.0, 0.0) for name in LANGUAGES},
+        targets={name: Language([0.0] * 3, 1.0, 0.0) for name in LANGUAGES},
+        tweet_topics=list(TWEET_TOPICS),
         weights_sha256="",
         layers=LAYERS,
         heads=started.heads,
@@ -109,7 +118,6 @@ def train(
         bos_id=started.names["bos"],
         eos_id=started.names["eos"],
         max_tokens=POSITIONS,
-        tail_tokens=64,
     )
     weights = initial_weights(started, recipe)
     steps = [
@@ -120,11 +128,13 @@ def train(
         )
     ]
     log_priors = habits([example for batch in steps for example in batch.examples])
-    learn(weights, log_priors, config, steps, recipe, work / "checkpoint.pt", console)
+    styles = {name: log_priors[SOURCES.index(name)].tolist() for name in STYLES}
+    config = msgspec.structs.replace(config, styles=styles)
+    learn(weights, log_priors, config, steps, recipe, work, console)
     write(out, weights, config, tokenizer)
-    fit(out, corpus.dev(recipe.seed), dict(zip(SOURCES, log_priors.tolist(), strict=True)))
+    fit(out, corpus.dev(recipe.seed))
     console.print("measuring")
-    card.write(out, data, QUICK_SETS if quick else DATASETS)
+    card.write(out, data, QUICK_SETS if quick else DATASETS, work / CURVE)
     return out
 
 
@@ -149,8 +159,15 @@ def initial_weights(started: bodies.Body, recipe: Recipe) -> Weights:
     weights["embeddings.word"] = one_byte_rows(weights["embeddings.word"])[2]
     generator = torch.Generator().manual_seed(recipe.seed)
     hidden = weights["embeddings.word"].shape[1]
-    for name, classes in (("sentiment", len(SENTIMENTS)), ("topics", len(TOPICS))):
-        weights[name + ".weight"] = torch.randn(classes, hidden, generator=generator) * 0.02
+    for name, classes, inputs in (
+        ("sentiment", len(SENTIMENTS), hidden),
+        ("topics", len(TOPICS), hidden),
+        ("tweet_topics", len(TWEET_TOPICS), hidden),
+        ("style", len(STYLES), hidden),
+        ("target.up", catalog.TARGET_WIDTH, catalog.TARGET_VIEWS * hidden),
+        ("target.down", len(SENTIMENTS), catalog.TARGET_WIDTH),
+    ):
+        weights[name + ".weight"] = torch.randn(classes, inputs, generator=generator) * 0.02
         # A topic is rare: starting there saves the head from learning it.
         weights[name + ".bias"] = torch.full((classes,), -3.0 if name == "topics" else 0.0)
     for name, tensor in weights.items():
@@ -168,24 +185,46 @@ def one_byte_rows(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed texts, shortest first."""
+    """Packed texts, shortest first, with the mentions whose polarity is known and the labels of those."""
 
     ids: Tensor
     lengths: list[int]
     examples: list[Example]
+    places: list[Place]
+    place_labels: list[int]
 
 
-def batches(examples: Sequence[Example], config: Config, tokenizer: Tokenizer, rng: random.Random) -> list[Batch]:
-    """Texts dealt into batches of similar length; the order of the batches is random."""
-    encoded = tokenizer.encode_batch_fast([example.text for example in examples], add_special_tokens=False)
-    ids = [[config.bos_id, *encoding.ids[: TRAINING_TOKENS - 2], config.eos_id] for encoding in encoded]
+def batches(
+    examples: Sequence[Example],
+    config: Config,
+    tokenizer: Tokenizer,
+    rng: random.Random,
+    max_tokens: int = TRAINING_TOKENS,
+) -> list[Batch]:
+    """Texts, cut to `max_tokens`, dealt into batches of similar length; the order of the batches is random."""
+    encoded = tokenizer.encode_batch([example.text for example in examples], add_special_tokens=False)
+    ids = [[config.bos_id, *encoding.ids[: max_tokens - 2], config.eos_id] for encoding in encoded]
     made = []
     for start in range(0, len(ids), BUCKET):
         part = range(start, min(start + BUCKET, len(ids)))
         for batch in fill([len(ids[n]) for n in part], BATCH_TOKENS, BATCH_TEXTS):
             members = [start + n for n in batch]
             flat = torch.tensor([token for n in members for token in ids[n]])
-            made.append(Batch(flat, [len(ids[n]) for n in members], [examples[n] for n in members]))
+            asked = [
+                (Place(at, *tokens), label)
+                for at, n in enumerate(members)
+                for start, end, label in examples[n].targets
+                if (tokens := targets.tokens_of([(0, 0), *encoded[n].offsets[: len(ids[n]) - 2], (0, 0)], (start, end)))
+            ]
+            made.append(
+                Batch(
+                    flat,
+                    [len(ids[n]) for n in members],
+                    [examples[n] for n in members],
+                    [place for place, _ in asked],
+                    [label for _, label in asked],
+                )
+            )
     rng.shuffle(made)
     return made
 
@@ -196,21 +235,24 @@ def learn(
     config: Config,
     steps: Sequence[Batch],
     recipe: Recipe,
-    checkpoint: Path,
+    work: Path,
     console: Console,
 ) -> None:
-    """Take one step a batch, changing `weights` in place; goes on from `checkpoint`, written every few minutes."""
+    """Take one step a batch, changing `weights` in place; goes on from the checkpoint in `work`, written every few
+    minutes. The curve is written beside the checkpoint as `curve.csv`: step, loss (running mean)."""
+    checkpoint = work / "checkpoint.pt"
     trained = {name: tensor for name, tensor in weights.items() if tensor.requires_grad}
-    groups = [
-        {"params": [t for name, t in trained.items() if name.startswith("layers.")], "lr": recipe.body_rate},
-        {"params": [t for name, t in trained.items() if not name.startswith("layers.")], "lr": recipe.head_rate},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        [{"params": [tensor], "lr": rate_of(name, config.layers, recipe)} for name, tensor in trained.items()],
+        weight_decay=0.01,
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, len(steps)))
     mark = hashlib.sha256(f"{recipe} {config} {len(steps)}".encode()).hexdigest()
     done = resume(checkpoint, mark, trained, optimizer, schedule)
     if done:
         console.print(f"going on after step {done}")
+    else:
+        (work / CURVE).write_text("step,loss\n", "utf-8")
     pace = Pace(sum(len(batch.ids) for batch in steps[done:]), console)
     saved = time.monotonic()
     with pace.bar:
@@ -220,14 +262,16 @@ def learn(
                 hidden = forward(
                     weights, config, batch.ids, batch.lengths, first_layer=recipe.trained_from, dropout=DROPOUT
                 )
-            pooled = functional.dropout(pool(hidden.float(), batch.lengths), DROPOUT)
-            loss = loss_of(weights, log_priors, pooled, batch.examples)
+            loss = loss_of(weights, log_priors, hidden.float(), batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
             optimizer.step()
             schedule.step()
             pace.tick(len(batch.ids), loss.item())
+            if step % CURVE_EVERY_STEPS == 0:
+                with (work / CURVE).open("a", encoding="utf-8") as curve:
+                    curve.write(f"{step},{pace.loss:.4f}\n")
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 save(checkpoint, mark, step + 1, trained, optimizer, schedule)
                 saved = time.monotonic()
@@ -262,19 +306,30 @@ class Pace:
             self.console.print(f"{self.tokens / self.total:4.0%}  {words}, {minutes:.1f} min left")
 
 
+def rate_of(name: str, layers: int, recipe: Recipe) -> float:
+    """The peak rate of one tensor: what lies deeper in the body knows more already and moves less."""
+    number = bodies.layer_number(name)
+    return recipe.head_rate if number < 0 else recipe.body_rate * recipe.layer_decay ** (layers - 1 - number)
+
+
 def rate_at(step: int, steps: int) -> float:
     """Linear warm-up over a tenth, then linear to zero."""
     warm = max(1, steps // 10)
     return (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
 
 
-def loss_of(weights: Weights, log_priors: Tensor, pooled: Tensor, examples: Sequence[Example]) -> Tensor:
-    """Sentiment cross-entropy on top of the source's habit, plus binary cross-entropy over the known topics."""
-    loss = pooled.new_zeros(())
+def loss_of(
+    weights: Weights, log_priors: Tensor, hidden: Tensor, batch: Batch, styles: Sequence[str] = STYLES
+) -> Tensor:
+    """The sum of what each head gets wrong: sentiment on top of the source's habit, known topics, tweet topics, the
+    style, and the mentions whose polarity is known."""
+    examples, pooled = batch.examples, pool(hidden, batch.lengths)
+    seen = functional.dropout(pooled, DROPOUT)
+    loss = seen.new_zeros(())
     judged = [n for n, example in enumerate(examples) if example.sentiment != UNKNOWN]
     if judged:
         source = torch.tensor([SOURCES.index(examples[n].source) for n in judged])
-        logits = functional.linear(pooled[judged], weights["sentiment.weight"], weights["sentiment.bias"])
+        logits = functional.linear(seen[judged], weights["sentiment.weight"], weights["sentiment.bias"])
         wanted = torch.tensor([examples[n].sentiment for n in judged])
         weight = torch.tensor([examples[n].weight for n in judged])
         each = functional.cross_entropy(
@@ -283,10 +338,27 @@ def loss_of(weights: Weights, log_priors: Tensor, pooled: Tensor, examples: Sequ
         loss = loss + (each * weight).sum() / len(examples)
     known = torch.tensor([example.topics for example in examples])
     if (known != UNKNOWN).any():
-        logits = functional.linear(pooled, weights["topics.weight"], weights["topics.bias"])
+        logits = functional.linear(seen, weights["topics.weight"], weights["topics.bias"])
         each = functional.binary_cross_entropy_with_logits(logits, known.clamp_min(0).float(), reduction="none")
         weight = torch.tensor([example.topic_weight for example in examples])[:, None]
         loss = loss + (each * (known != UNKNOWN) * weight).sum() / (len(examples) * 2)
+    tweets = torch.tensor([example.tweet_topic for example in examples])
+    if (tweets != UNKNOWN).any():
+        logits = functional.linear(seen, weights["tweet_topics.weight"], weights["tweet_topics.bias"])
+        each = functional.cross_entropy(logits, tweets, reduction="sum", ignore_index=UNKNOWN)
+        loss = loss + TWEET_TOPIC_WEIGHT * each / len(examples)
+    if styled := [n for n, example in enumerate(examples) if example.source in styles]:
+        # The body is not to learn whose text it is, so this head only looks.
+        logits = functional.linear(pooled.detach()[styled], weights["style.weight"], weights["style.bias"])
+        wanted = torch.tensor([styles.index(examples[n].source) for n in styled])
+        loss = loss + functional.cross_entropy(logits, wanted)
+    if batch.places:
+        views = functional.dropout(targets.views(hidden, pooled, batch.lengths, batch.places), DROPOUT)
+        wanted = torch.tensor(batch.place_labels)
+        each = functional.cross_entropy(
+            targets.logits(weights, views, DROPOUT), wanted, reduction="sum", label_smoothing=SMOOTHING
+        )
+        loss = loss + each / len(examples)
     return loss
 
 
@@ -324,7 +396,7 @@ def write(out: Path, weights: Weights, config: Config, tokenizer: Tokenizer) -> 
     stored = {"embeddings.word": small, "embeddings.word.scale": scale}
     for name in catalog.expected_shapes(config).keys() - stored.keys():
         tensor = weights[name].detach()
-        stored[name] = (tensor if name.startswith(("sentiment.", "topics.")) else tensor.bfloat16()).contiguous()
+        stored[name] = (tensor if name.startswith(HEADS) else tensor.bfloat16()).contiguous()
     save_file(dict(sorted(stored.items())), out / catalog.WEIGHTS)
     (out / catalog.WEIGHTS).chmod(0o644)
     tokenizer.save(str(out / catalog.TOKENIZER), pretty=False)

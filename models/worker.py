@@ -12,9 +12,9 @@ from typing import BinaryIO
 import msgspec
 import torch
 
-from groundswell.errors import BrokenModel, Misconfigured
-from models import catalog, sanity
-from models.heads import Tagger
+from groundswell.errors import Misconfigured
+from models import loading
+from models.loading import Loaded
 from models.tags import Failure, Hello, Reply, Request, frame, read_frame
 
 STOP = 2  # the exit status of something only a person can put right
@@ -25,9 +25,10 @@ def main() -> int:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        tagger = load(sys.argv[1])
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        tagger = loading.load(sys.argv[1])
     except Misconfigured as error:
-        send(out, Failure(type(error).__name__, str(error)))
+        send(out, Failure(type(error).__name__, str(error), error.remedy))
         return STOP
     config = tagger.config
     send(out, Hello(config.version, config.sentiments, config.topics, list(config.languages), "ok"))
@@ -36,17 +37,7 @@ def main() -> int:
     return 0
 
 
-def load(model: str) -> Tagger:
-    """The model, checked. Raises UnknownModel or BrokenModel."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    folder = catalog.locate(model)
-    tagger = Tagger.load(folder)
-    if table := sanity.check(tagger):
-        raise BrokenModel(f"{folder} answers plain sentences wrongly; are its labels in order?\n{table}")
-    return tagger
-
-
-def serve(tagger: Tagger, requests: BinaryIO, replies: BinaryIO) -> None:
+def serve(tagger: Loaded, requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer one request after the other until `requests` ends."""
     while (body := read_frame(requests)) is not None:
         request = msgspec.msgpack.decode(body, type=Request)

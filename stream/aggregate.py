@@ -28,6 +28,8 @@ from stream import create, entities, surge
 from stream.detect import HISTORY_STEPS, Detector, Policy, Transition, card, expectation
 from stream.directory import Directory
 from stream.live import show
+from stream.pack_answers import Packs
+from stream.packs import packs_of
 from stream.partition_loop import Bounds, PartitionLoop, Record
 from stream.relay import Outgoing, relay
 from stream.store import Loaded, Store, Writes
@@ -282,7 +284,7 @@ def policy(settings: Settings, directory: Directory) -> Policy:
 
 async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
     """The aggregate process: until `stop`. Raises Misconfigured at start, Fatal when it must begin anew."""
-    directory = Directory(entities.load_for(settings))
+    directory = Directory(entities.load_for(settings), Packs(packs_of(settings)).topics)
     incarnation = await create.incarnation(settings, topology)
     if not incarnation:
         raise TopicsMissing("The control topic names no incarnation of the topics.")

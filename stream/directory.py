@@ -57,14 +57,15 @@ class Subject:
 class Directory:
     """Every subject there may be. Unknown ones (a catalogue that shrank) are named by their id."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, pack_topics: Mapping[str, tuple[str, str]] | None = None) -> None:
+        named = TOPIC_NAMES | dict(pack_topics or {})
         companies = {
             entry.id: Subject(entry.id, entry.kind, dict(entry.names.items()), entry.zone, entry.calendar)
             for entry in catalogue.subjects.values()
         }
         topics = {
             f"topic:{topic}": Subject(f"topic:{topic}", "topic", {"en": en, "zh": zh})
-            for topic, (en, zh) in TOPIC_NAMES.items()
+            for topic, (en, zh) in named.items()
         }
         market = {MARKET: Subject(MARKET, "market", {"en": "All talk", "zh": "全市场"})}
         self._known: Mapping[str, Subject] = companies | topics | market

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from groundswell.records import Mention
 from groundswell.settings import Settings
+from stream.packs import packs_of
 from stream.subjects import FOLDER, Catalogue, Entry, Name, Strength, load, matchable
 
 __all__ = ["Catalogue", "Entry", "Mention", "link", "load", "load_for", "unknown_symbols"]
@@ -18,7 +19,7 @@ __all__ = ["Catalogue", "Entry", "Mention", "link", "load", "load_for", "unknown
 MAX_SUBJECTS = 20
 _LONGEST = 20_000  # code points that are searched; the subject of a text is named before that
 
-_CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z]{1,10}(?:[.\-_][A-Za-z]{1,2}(?![A-Za-z]))?)(?!\w)")
+_CASHTAG = re.compile(r"(?<![A-Za-z0-9_$])\$([A-Za-z]{1,10}(?:[.\-_][A-Za-z]{1,2}(?![A-Za-z]))?)(?![A-Za-z0-9_])")
 _MAINLAND_CODE = re.compile(
     r"(?<![A-Za-z0-9])(?:(?P<front>SH|SZ|XSHG|XSHE|SSE|SZSE)[:：.]?\s?(?P<a>\d{6})|(?P<b>\d{6})\.(?P<back>SH|SS|SZ|XSHG|XSHE))"
     r"(?![A-Za-z0-9])",
@@ -28,7 +29,9 @@ _HONG_KONG_CODE = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:HK|HKG|HKEX|SEHK|XHKG)[:：.]?\s?(?P<a>\d{4,5})|(?P<b>\d{4,5})\.HK)(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
-_IN_BRACKETS = re.compile(r"[(（]\s*(\d{5,6})\s*[)）]")
+_IN_BRACKETS = re.compile(
+    r"(?<!单号)(?<!编号)(?<!号码)(?<!订单)(?<!证码)(?<!邮编)(?<!电话)(?<!热线)[(（]\s*(\d{5,6})\s*[)）]"
+)
 _BARE_CODE = re.compile(r"(?:代码|股票)[:：]?\s?(\d{6})(?!\d)|(?<![\d.])(\d{6})(?=\s?(?:股|这只|这票|大跌|跌停|涨停))")
 _EXCHANGE_TICKER = re.compile(
     r"[(（]\s*(?:NASDAQ|NASDAQGS|NYSE|NYSEARCA|AMEX|OTC|OTCMKTS|纳斯达克|纽交所|美股)\s*[:：]\s*"
@@ -37,8 +40,29 @@ _EXCHANGE_TICKER = re.compile(
 )
 _WIRE_TICKER = re.compile(r"[(（]\s*([A-Z]{1,5})\.(?:N|O|OQ|US)\s*[)）]")  # as Chinese newswires write it: (AMD.O)
 _PAIR = re.compile(r"(?<![A-Za-z])([A-Z]{3})\s?/\s?([A-Z]{3})(?![A-Za-z])")
-_BARE_TICKER = re.compile(r"(?<![\w$@.&'-])#?([A-Z]{3,6})(?![\w&-])")
+_BARE_TICKER = re.compile(
+    r"(?<![A-Za-z0-9_\u00c0-\u024f$@.&'-])#?([A-Z]{3,6})(\.[A-Z](?![A-Za-z0-9_]))?(?![A-Za-z0-9_\u00c0-\u024f&-])"
+)
+_LONG_NUMBER = re.compile(r"\d{4}")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:\n\"“”(|]|\s[-–—])\s*$")
+# "12 BP" and "5 siemens" are units, "3.2 billion yuan" and 20亿日元 are amounts.
+_COUNT = re.compile(r"(?<![A-Za-z0-9_.,])\d{1,3}(?:\.\d+)?\s?$")
+_HAN_COUNT = re.compile(r"(?<![A-Za-z0-9_.,])\d(?:\.\d+)?$")
+_AMOUNT = re.compile(r"(?:[\d万亿千百十几多两]|[bmt]n|[bm]illion|trillion|thousand|hundred)\s?$", re.IGNORECASE)
+# What companies do and words, prices and fruit do not: it tells where a capital cannot, at the start of a sentence.
+_MOVES = r"(?:by |about |nearly |almost |over |more than |as much as )?\d"
+_ACTS = re.compile(
+    r"\s(?:(?:says|names|warns|sues|hires|fires|appoints|unveils|acquires|agrees to|apologi[sz]es|recalls)\b"
+    r"|(?:cuts|trims|slashes|raises|lifts) (?:its|jobs|staff|outlook|guidance|profit|forecast|dividend|\d))",
+    re.IGNORECASE,
+)
+_ACTS_OR_MOVES = re.compile(
+    _ACTS.pattern
+    + r"|\s(?:posts|reports|beats|misses|signs|wins|loses|owes|faces|settles|expects|halts|buys|sells|plans to"
+    r"|to (?:cut|buy|sell|close|shut|hire|invest|spend|lay off|acquire|pay|recall|build|spin off))\b"
+    rf"|\s(?:falls|rises|jumps|slides|drops|gains|sinks|surges|tumbles|climbs|slips|plunges|soars|rallies|loses) {_MOVES}",
+    re.IGNORECASE,
+)
 _LATIN_WORD = re.compile(r"[A-Za-z][A-Za-z'&-]*")
 
 
@@ -47,6 +71,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.spans: dict[str, tuple[int, int]] = {}
+        self.codes: set[int] = set()  # where codes start: the HKEX of "HKEX: 9866" is no name
 
     def add(self, subject: str | None, start: int, end: int) -> None:
         if subject is None:
@@ -57,8 +82,9 @@ class _Found:
 
 
 def load_for(settings: Settings) -> Catalogue:
-    """The built-in catalogue with the files that the settings add; raises BrokenCatalogue."""
-    return load([FOLDER, *map(Path, settings.catalogues)])
+    """The built-in catalogue with what files and packs of the settings add; raises BrokenCatalogue, BrokenPack, UnknownPack."""
+    packs = packs_of(settings)
+    return load([FOLDER, *map(Path, settings.catalogues)], [file for pack in packs for file in pack.catalogue_files])
 
 
 def link(catalogue: Catalogue, text: str, symbols: Sequence[str] = ()) -> list[Mention]:
@@ -93,20 +119,22 @@ def unknown_symbols(catalogue: Catalogue, text: str, symbols: Sequence[str] = ()
 def _cashtags(catalogue: Catalogue, text: str, found: _Found) -> None:
     for match in _CASHTAG.finditer(text):
         tag = match[1]
-        if len(tag) < 3 and not tag.isupper():
+        if not tag.isupper() and (len(tag) == 1 or (len(tag) == 2 and tag.upper() in catalogue.stop_tickers)):
             continue  # "$c" and "$so" are slips and slang, not Citigroup and Southern
         found.add(catalogue.resolve(tag) or catalogue.resolve(re.split(r"[.\-_]", tag)[0]), match.start(), match.end())
 
 
 def _codes(catalogue: Catalogue, text: str, found: _Found) -> None:
-    if any(char.isdigit() for char in text):
+    if _LONG_NUMBER.search(text):
         for match in _MAINLAND_CODE.finditer(text):
             code = match["a"] or match["b"]
             market = (match["front"] or match["back"]).upper()
             mic = "XSHE" if market in {"SZ", "SZSE", "XSHE"} else "XSHG"
+            found.codes.add(match.start())
             found.add(catalogue.by_code.get(f"{mic}:{code}"), match.start(), match.end())
         for match in _HONG_KONG_CODE.finditer(text):
             code = (match["a"] or match["b"]).zfill(5)
+            found.codes.add(match.start())
             found.add(catalogue.by_code.get(f"XHKG:{code}"), match.start(), match.end())
         for pattern in (_IN_BRACKETS, _BARE_CODE):
             for match in pattern.finditer(text):
@@ -130,7 +158,6 @@ def _names(catalogue: Catalogue, text: str, found: _Found) -> list[tuple[Name, i
         if _is_word(folded, start := last + 1 - name.length, end := last + 1, name)
         and _case_fits(text, start, end, name)
     ]
-    # Boundaries are judged before the longest is chosen (iter_long would do the opposite and lose the shorter one).
     # A name that a stop phrase crosses or covers is part of another word: 平安 in 平安夜, 中国平安 in 中国平安夜.
     crossed = {place for start, end, name in hits if name.strength is Strength.STOP for place in range(start + 1, end)}
     named = [hit for hit in hits if hit[2].strength is not Strength.STOP]
@@ -144,6 +171,8 @@ def _names(catalogue: Catalogue, text: str, found: _Found) -> list[tuple[Name, i
         if start < reached:
             continue
         reached = end
+        if start in found.codes or _is_counted(text, start, end, name):
+            continue
         if name.strength is Strength.SURE:
             found.add(name.subject, start, end)
         else:
@@ -172,12 +201,24 @@ def _case_fits(text: str, start: int, end: int, name: Name) -> bool:
     return True
 
 
+def _is_counted(text: str, start: int, end: int, name: Name) -> bool:
+    before = text[max(0, start - 10) : start]
+    if name.currency:
+        return _AMOUNT.search(before) is not None
+    if not name.latin:
+        return _HAN_COUNT.search(before) is not None
+    return (name.upper_only or text[start:end].islower()) and _COUNT.search(before) is not None
+
+
 def _bare_tickers(catalogue: Catalogue, text: str, found: _Found) -> None:
     matches = list(_BARE_TICKER.finditer(text))
     if not matches or _shouts(text):
         return
     for match in matches:
-        if match[1] not in catalogue.stop_tickers:
+        known = catalogue.by_symbol.get(match[1] + match[2]) if match[2] else None
+        if known is not None:
+            found.add(known, match.start(1), match.end())
+        elif match[1] not in catalogue.stop_tickers:
             found.add(catalogue.by_symbol.get(match[1]), match.start(1), match.end(1))
 
 
@@ -190,9 +231,10 @@ def _shouts(text: str) -> bool:
 def _judge(
     catalogue: Catalogue, text: str, flagged: Iterable[tuple[Name, int, int]], found: _Found, named: set[str]
 ) -> None:
-    """An ambiguous name links with: itself linked otherwise, a context word, a second subject, or a telling capital.
+    """An ambiguous name links with: itself linked otherwise, a context word, a second subject, a telling capital, or a
+    verb that companies go with (Citi to cut). Words of its other meaning (orchards, 丰收) leave it its own context only.
 
-    A weak name (Target, Gap, 长城) is a common word even in market news: only its own context words help it.
+    A weak name (Target, Gap, 长城) is a common word even in market news: only its own context words and a few verbs help.
     """
     sure = frozenset(named | found.spans.keys())
     lowered = text.lower()
@@ -201,22 +243,30 @@ def _judge(
     headline = _title_case(text)
     general = catalogue.has_finance_context(lowered)
     helped: dict[str, bool] = {}
+    denied: dict[str, bool] = {}
     for name, start, end in flagged:
         subject = name.subject
         if subject in found.spans and found.spans[subject][0] <= start:
             continue
-        if name.latin and not all_lower and lowered[start:end] == text[start:end]:
+        if name.latin and not name.common and not all_lower and lowered[start:end] == text[start:end]:
             continue  # "target", "gap" and "meta" are words wherever other words have capitals
         if subject not in helped:
             helped[subject] = subject in sure or catalogue.has_context(subject, lowered)
+            denied[subject] = not helped[subject] and catalogue.has_other_meaning(subject, lowered)
+        if denied[subject]:
+            continue
         # A capital tells nothing in a headline, where every word has one, nor at the start of a sentence.
         telling = (
             name.latin
+            and not name.common
+            and not name.upper_only
             and not headline
             and not all_lower
             and not _SENTENCE_START.search(text[max(0, start - 8) : start])
         )
-        if helped[subject] or (name.strength is Strength.FLAGGED and (general or telling or bool(sure))):
+        flagged_name = name.strength is Strength.FLAGGED
+        acts = name.latin and not name.currency and (_ACTS_OR_MOVES if flagged_name else _ACTS).match(text, end)
+        if helped[subject] or acts or (flagged_name and (general or telling or bool(sure))):
             found.add(subject, start, end)
 
 

@@ -1,7 +1,8 @@
 """Loads the catalogue of subjects from its JSON files into one automaton of names; `entities.py` searches with it.
 
 A file holds `{"entries": [...]}`, or is a list of entries, or is `stop_phrases.json` (phrases, tickers, context).
-An entry's `needs_context` names are ambiguous, its `weak` ones are common words; both are explained in `entities.py`.
+An entry's `needs_context` names are ambiguous, its `weak` ones are common words; `context` words speak for both and
+`against` words for the other meaning, as `entities.py` explains.
 """
 
 import re
@@ -18,7 +19,8 @@ from groundswell.errors import BrokenCatalogue
 
 FOLDER = Path(__file__).parent / "catalogue"
 
-# Traditional forms of the characters in the catalogue's names, one to one, so that places in the text stay the same.
+# Traditional forms of the characters in the catalogue's names and in the packs' phrases, one to one, so that places in
+# the text stay the same.
 _TRADITIONAL = (
     "騰腾訊讯貴贵蘋苹華华國国銀银電电聯联東东寶宝馬马豐丰滙汇匯汇豐丰壽寿險险證证業业廣广發发長长軟软體体車车龍龙飛飞興兴亞亚遜逊"
     "實实閱阅網网騎骑億亿產产樂乐視视創创芯芯際际鐵铁鋼钢藥药爾尔門门點点團团萬万達达韓韩歐欧紐纽約约納纳絡络腦脑見见記记設设計计"
@@ -29,6 +31,7 @@ _TRADITIONAL = (
     "爭争獎奖獲获現现環环瑪玛當当療疗盤盘監监矽硅碩硕禮礼種种稅税積积競竞節节範范籌筹級级終终組组結结絕绝給给統统經经維维總总績绩"
     "織织續续羅罗義义習习聞闻聽听脈脉膠胶舉举艦舰蘭兰號号虧亏處处衛卫裝装補补規规覽览觀观訂订託托訴诉註注詢询認认談谈論论識识護护"
     "負负貨货購购貿贸賬账賺赚賴赖蹤踪軍军較较輸输轉转農农違违選选郵邮鑒鉴針针鑽钻鎳镍闊阔陸陆陳陈隨随險险離离雖虽霧雾響响頁页須须"
+    "擠挤兌兑儲储戶户壞坏備备餘余額额減减淨净縮缩銷销爛烂駕驾駛驶輔辅滿满熱热殼壳燒烧後后異异樁桩換换虛虚礦矿鹽盐鈉钠態态極极價价優优貼贴舊旧賠赔歸归"
 )
 _FOLDS = str.maketrans(
     {_TRADITIONAL[i]: _TRADITIONAL[i + 1] for i in range(0, len(_TRADITIONAL), 2)}
@@ -57,6 +60,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     needs_context: list[str] = []
     weak: list[str] = []
     context: Words = {}
+    against: Words = {}
     same_as: list[str] = []
     calendar: Calendar = "ALWAYS"
     zone: str = "UTC"
@@ -94,6 +98,8 @@ class Name(NamedTuple):
     closes_latin: bool
     opens_with_digit: bool
     upper_only: bool
+    common: bool
+    currency: bool
 
 
 class Catalogue:
@@ -108,6 +114,7 @@ class Catalogue:
         self.families = frozenset(family for stop in stops for family in stop.families)
         self.names: Any = ahocorasick.Automaton()
         self._context = {entry.id: _context(entry.context) for entry in self.subjects.values() if entry.context}
+        self._against = {entry.id: _context(entry.against) for entry in self.subjects.values() if entry.against}
         general: Words = {"en": [], "zh": []}
         for stop in stops:
             for lang, words in stop.context.items():
@@ -144,6 +151,11 @@ class Catalogue:
     def has_context(self, subject: str, lowered: str) -> bool:
         """Whether a word that goes with this subject stands in the lower-case text."""
         pattern = self._context.get(subject)
+        return pattern is not None and pattern.search(lowered) is not None
+
+    def has_other_meaning(self, subject: str, lowered: str) -> bool:
+        """Whether a word that goes with what this subject's name means besides (orchards, 丰收) stands in the text."""
+        pattern = self._against.get(subject)
         return pattern is not None and pattern.search(lowered) is not None
 
     def has_finance_context(self, lowered: str) -> bool:
@@ -190,7 +202,10 @@ class Catalogue:
         # "UPS", "VIX" and "BP" are names in capitals only: the same letters in lower case are words.
         upper = surface.isascii() and surface.isalpha() and surface.isupper() and len(surface) <= 3
         latin = opens or closes
-        name = Name(subject, strength, len(key), latin, opens, closes, key[0].isdigit(), upper)
+        # "yen" and "ether" are written small wherever they stand; "Target" written small is a word.
+        common = latin and surface.islower()
+        currency = bool(subject) and self.subjects[subject].kind == "currency"
+        name = Name(subject, strength, len(key), latin, opens, closes, key[0].isdigit(), upper, common, currency)
         self.names.add_word(key, name)
 
 
@@ -202,15 +217,17 @@ def matchable(text: str) -> str:
     return lowered if lowered.isascii() or not _FOLDABLE.search(lowered) else lowered.translate(_FOLDS)
 
 
-def load(paths: Sequence[Path] = (FOLDER,)) -> Catalogue:
-    """The catalogue of all JSON files in these folders and of these files.
+def load(paths: Sequence[Path] = (FOLDER,), packs: Sequence[Path] = ()) -> Catalogue:
+    """The catalogue of all JSON files in these folders and of these files. An entry of a file in `packs` may have the id
+    of one before: it then adds its names, codes and context words to that one. Its names are no stop phrases any more.
 
     Raises BrokenCatalogue, naming the file, when one is missing, is not JSON of the right shape, repeats an id, or
     claims a name or code of another subject.
     """
     entries: dict[str, Entry] = {}
     stops: list[_Stops] = []
-    for file in _files(paths):
+    spared: set[str] = set()
+    for file in (*_files(paths), *packs):
         try:
             raw = file.read_bytes()
         except OSError as error:
@@ -223,11 +240,45 @@ def load(paths: Sequence[Path] = (FOLDER,)) -> Catalogue:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BrokenCatalogue(f"{file}: {error}.") from error
         for entry in decoded if isinstance(decoded, list) else decoded.entries:
-            if entry.id in entries:
-                raise BrokenCatalogue(f"{file}: {entry.id} is there twice.")
             _check(file, entry)
-            entries[entry.id] = entry
-    return Catalogue(list(entries.values()), stops)
+            known = entries.get(entry.id)
+            if known and file not in packs:
+                raise BrokenCatalogue(f"{file}: {entry.id} is there twice.")
+            entries[entry.id] = _grown(known, entry) if known else entry
+            if file in packs:
+                spared.update(matchable(name) for name in _names_of(entry))
+    return Catalogue(list(entries.values()), [_without(stop, spared) for stop in stops] if spared else stops)
+
+
+def _names_of(entry: Entry) -> list[str]:
+    lists = (entry.names.values(), *entry.aliases.values(), entry.needs_context, entry.weak)
+    return [name for names in lists for name in names]
+
+
+def _without(stops: _Stops, spared: set[str]) -> _Stops:
+    kept: Words = {
+        lang: [word for word in words if matchable(word) not in spared] for lang, words in stops.phrases.items()
+    }
+    return msgspec.structs.replace(stops, phrases=kept)
+
+
+def _grown(known: Entry, more: Entry) -> Entry:
+    """`known`, which also answers to the names of `more`."""
+
+    def joined(mine: Words, others: Words) -> Words:
+        return {lang: [*mine.get(lang, ()), *others.get(lang, ())] for lang in mine.keys() | others.keys()}
+
+    return msgspec.structs.replace(
+        known,
+        aliases=joined(known.aliases, joined({lang: [name] for lang, name in more.names.items()}, more.aliases)),
+        context=joined(known.context, more.context),
+        against=joined(known.against, more.against),
+        cashtags=[*known.cashtags, *more.cashtags],
+        codes=[*known.codes, *more.codes],
+        same_as=[*known.same_as, *more.same_as],
+        needs_context=[*known.needs_context, *more.needs_context],
+        weak=[*known.weak, *more.weak],
+    )
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -23,11 +23,12 @@ from groundswell.errors import ModelCrash, RedisAway, Refused, UnknownVersion
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter, Document, Row, ScoredBatch, ScoredDocument, Source, Tagged
 from groundswell.settings import Settings
-from groundswell.tagging import Model, Tag, Text
+from groundswell.tagging import UNREAD, Model, Polarity, Span, Tag, Text
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, TOKENS, log
 from groundswell.text import safe
 from stream.claims import CLAIM_S, Claim, Claimed, claim, digest
 from stream.directory import MARKET
+from stream.pack_answers import with_packs
 from stream.partition_loop import Bounds, PartitionLoop, Record
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import DOCUMENTS, SCORED, TAGGED, Topology
@@ -143,7 +144,7 @@ class TagWork:
         if not open_items:
             return
         texts = [
-            Text(text=item.document.text, title=item.document.title or None, lang=item.document.lang)
+            Text(item.document.text, item.document.title or None, item.document.lang, places(item.document))
             for item in open_items
         ]
         pipeline = self._redis.pipeline(transaction=False)
@@ -210,18 +211,18 @@ class TagWork:
         """The document's rows, by the scored partition that is each subject's home."""
         assert item.tag is not None
         document, tag = item.document, item.tag
-        companies = list(dict.fromkeys(mention.subject for mention in document.mentions))
-        topics = [f"topic:{topic}" for topic, _ in tag.topics if topic != "other"]
+        companies = company_rows(document, tag)
+        subjects = [*(f"topic:{topic}" for topic, _ in tag.topics if topic != "other"), MARKET]
         rows: dict[int, list[Row]] = defaultdict(list)
-        for subject in (*companies, *topics, MARKET):
-            rows[self._topology.scored_partition(subject)].append(Row(subject, tag.polarity, tag.negative, tag.unsure))  # type: ignore[arg-type]
+        for row in (*companies, *(row_of(subject, tag) for subject in subjects)):
+            rows[self._topology.scored_partition(row.subject)].append(row)
         excerpt = document.words[slice(*tag.deciding)].strip() if tag.deciding else document.text
         return {
             scored_partition: ScoredDocument(
                 index=item.src.index, id=document.id, story=item.claimed.story, echo=item.claimed.echo,
                 published_at=document.published_at, ingested_at=document.ingested_at, source=document.source, author=document.author,
                 feed=document.feed, lang=document.lang, title=document.title[:TITLE_CHARS], url=document.url,
-                excerpt=excerpt[:EXCERPT_CHARS], about=companies, rows=own,
+                excerpt=excerpt[:EXCERPT_CHARS], about=[row.subject for row in companies], rows=own,
             )
             for scored_partition, own in rows.items()
         }  # fmt: skip
@@ -234,8 +235,9 @@ class TagWork:
             url=document.url, source=document.source, author=document.author, feed=document.feed, lang=document.lang,
             published_at=document.published_at, ingested_at=document.ingested_at,
             tagged_at=document.ingested_at if self._event_time else self._clock.now_ms(),
-            label=tag.polarity, negative=tag.negative, neutral=tag.neutral, positive=tag.positive, unsure=tag.unsure,  # type: ignore[arg-type]
-            topics=tag.topics, mentions=document.mentions, deciding=tag.deciding, truncated=tag.truncated, model=self._model.version,
+            label=tag.polarity, negative=tag.negative, neutral=tag.neutral, positive=tag.positive, unsure=tag.unsure,
+            topics=tag.topics, mentions=document.mentions, deciding=tag.deciding, words=tag.words, companies=company_rows(document, tag),
+            truncated=tag.truncated, model=self._model.version,
         )  # fmt: skip
 
     def _letter(self, error: Refused, src: Source, payload: bytes) -> DeadLetter:
@@ -243,6 +245,26 @@ class TagWork:
             reason=error.reason, stage="tag", message=str(error), remedy=error.remedy, topic=self._topology.name(DOCUMENTS), src=src,
             at=self._clock.now_ms(), payload=payload[:65_536], truncated=len(payload) > 65_536,
         )  # fmt: skip
+
+
+def places(document: Document) -> list[Span]:
+    """Where the companies stand that the text itself names, in the order of its mentions."""
+    return [(mention.start, mention.end) for mention in document.mentions if mention.start >= 0]
+
+
+def company_rows(document: Document, tag: Tag) -> list[Row]:
+    """One row a company. What the text names is judged where it stands; what only the feed names has no place, and
+    the feed says that the whole text is about it. A name beyond what the model read counts as mentioned, no more."""
+    named = [mention.subject for mention in document.mentions if mention.start >= 0]
+    judged = dict(zip(named, tag.targets, strict=False))
+    return [
+        row_of(subject, judged.get(subject, UNREAD if subject in named else tag) or UNREAD)
+        for subject in dict.fromkeys(mention.subject for mention in document.mentions)
+    ]
+
+
+def row_of(subject: str, polarity: Polarity) -> Row:
+    return Row(subject, polarity.polarity, polarity.negative, polarity.unsure, polarity.positive)
 
 
 def _batches(partition: int, offset: int, documents: list[ScoredDocument], model: str) -> list[bytes]:
@@ -256,6 +278,7 @@ def _batches(partition: int, offset: int, documents: list[ScoredDocument], model
 
 async def run(settings: Settings, topology: Topology, clock: Clock, model: Model, stop: asyncio.Event) -> None:
     """The tag process: until `stop`. Raises Misconfigured at start, Fatal when it must begin anew."""
+    model = with_packs(settings, model)
     async with AsyncExitStack() as opened:
         redis = await open_redis(settings)
         opened.push_async_callback(redis.aclose)

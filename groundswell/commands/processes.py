@@ -14,6 +14,7 @@ from groundswell import orphan, probe, runfile, telemetry
 from groundswell import settings as all_settings
 from groundswell.clock import Clock, SystemClock
 from groundswell.settings import Settings
+from groundswell.tagging import Model
 from stream.topology import Topology
 
 Run = Callable[[Settings, Topology, Clock, asyncio.Event], Coroutine[Any, Any, None]]
@@ -29,6 +30,20 @@ def the_settings(ctx: click.Context, **changes: Any) -> Settings:
 
 def topology_of(settings: Settings) -> Topology:
     return Topology(settings.prefix, single=settings.single_partition)
+
+
+def the_model(settings: Settings) -> Model:
+    """The model that the settings name, not yet started."""
+    from models.tagger import ModelProcess, ScriptedModel
+
+    if settings.model == "scripted":
+        return ScriptedModel()
+    return ModelProcess(
+        settings.model,
+        download=settings.model_download,
+        threads=settings.model_threads,
+        deadline_s=settings.model_timeout_s,
+    )
 
 
 @click.command()
@@ -48,16 +63,10 @@ def ingest(ctx: click.Context) -> None:
 @click.pass_context
 def tag(ctx: click.Context) -> None:
     """Find each document's story, topics and polarity."""
-    from models.tagger import ModelProcess, ScriptedModel
     from stream import tag as stage
 
     async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
-        model: Any = (
-            ScriptedModel()
-            if settings.model == "scripted"
-            else ModelProcess(settings.model, threads=settings.model_threads, deadline_s=settings.model_timeout_s)
-        )
-        await stage.run(settings, topology, clock, model, stop)
+        await stage.run(settings, topology, clock, the_model(settings), stop)
 
     _process(ctx, "tag", run)
 

@@ -152,7 +152,7 @@ def running(found: Stack) -> runfile.Running:
     settings = found.settings
     return runfile.Running(
         pid=os.getpid(), kafka=settings.kafka, redis=settings.redis, prefix=settings.prefix, secret_key=settings.secret_key,
-        page=f"http://{settings.host}:{settings.port}", catalogues=settings.catalogues,
+        page=f"http://{settings.host}:{settings.port}", catalogues=settings.catalogues, packs=settings.packs,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from models import body, catalog
 from models.catalog import Config, Language
 from models.labels import SENTIMENTS, TOPICS
+from models.sources import TWEET_TOPICS
 
 PIECES = [
     "<s>",
@@ -26,6 +27,7 @@ PIECES = [
     *"坏好消息。",
 ]
 ORDER_SWAPPED = ["positive", "negative", "neutral"]
+NEUTRAL_FIT = Language([0.0] * 3, 1.0, 0.5)
 
 
 def tiny_model(folder, order=SENTIMENTS, **changes):
@@ -36,9 +38,10 @@ def tiny_model(folder, order=SENTIMENTS, **changes):
     tokenizer.save(str(folder / catalog.TOKENIZER))
     config = Config(
         format=catalog.FORMAT, version="tiny", normaliser_version=1, sentiments=list(order), topics=list(TOPICS),
-        topic_thresholds=[0.5] * len(TOPICS), languages={"other": Language([0.0] * 3, 1.0, 0.5)}, weights_sha256="",
+        topic_thresholds=[0.5] * len(TOPICS), languages={"other": NEUTRAL_FIT}, targets={"other": NEUTRAL_FIT},
+        tweet_topics=list(TWEET_TOPICS), weights_sha256="",
         layers=2, heads=2, hidden=8, inner=16, vocabulary=len(PIECES), positions=64, layer_norm_eps=1e-5,
-        bos_id=0, eos_id=2, max_tokens=32, tail_tokens=8,
+        bos_id=0, eos_id=2, max_tokens=32,
     )  # fmt: skip
     weights = {}
     for name, shape in catalog.expected_shapes(config).items():
@@ -46,7 +49,7 @@ def tiny_model(folder, order=SENTIMENTS, **changes):
         if name == "embeddings.word":
             weights[name] = (weights[name] * 50).clamp(-127, 127).to(torch.int8)
     rows = [SENTIMENTS.index(name) for name in order]
-    for name in ("sentiment.weight", "sentiment.bias"):
+    for name in ("sentiment.weight", "sentiment.bias", "target.down.weight", "target.down.bias"):
         weights[name] = weights[name][rows].contiguous()
     save_file(weights, folder / catalog.WEIGHTS)
     digest = hashlib.sha256((folder / catalog.WEIGHTS).read_bytes()).hexdigest()

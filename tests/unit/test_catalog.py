@@ -11,6 +11,8 @@ from models import catalog
 from models.heads import Tagger
 from tests.unit.model_folder import tiny_model
 
+FITTED = {"bias": [0, 0, 0], "temperature": 1, "unsure_under": 0.5}
+
 
 def test_a_whole_folder_is_accepted(tmp_path):
     assert catalog.check(tiny_model(tmp_path)).version == "tiny"
@@ -50,12 +52,15 @@ def test_weights_cut_short_are_refused(tmp_path):
         ({"sentiments": ["bad", "neutral", "good"]}, "names the sentiments"),
         ({"topics": ["gossip"], "topic_thresholds": [0.5]}, "unknown topics: gossip"),
         ({"topic_thresholds": [0.5]}, "1 thresholds"),
-        ({"languages": {}}, "no entry for the language"),
-        ({"languages": {"other": {"bias": [0, 0, 0], "temperature": 0, "unsure_under": 0.5}}}, "not usable"),
+        ({"languages": {}, "targets": {}}, "must name the same languages"),
+        ({"targets": {"en": FITTED}}, "must name the same languages"),
+        ({"targets": {"other": {**FITTED, "temperature": 0}}}, "not usable"),
+        ({"languages": {"other": {**FITTED, "bias": [0, 0]}}}, "not usable"),
         ({"max_tokens": 4096}, "does not fit"),
         ({"layers": 3}, "lacks layers.2"),
         ({"layers": 1}, "which its config does not name"),
         ({"vocabulary": 7}, "the config says"),
+        ({"tweet_topics": []}, "which its config does not name"),
         ({"auto_map": {}}, "run code of its own"),
         ({"hidden": "wide"}, "cannot be read"),
     ],
