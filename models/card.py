@@ -21,10 +21,33 @@ CARD, FIGURES, CURVE_PICTURE = "README.md", "figures.json", "curve.png"
 PASSING = ("docs_per_s",)
 
 # Sentences that the bundled model gets wrong, and what it says of them: to be looked at after every training.
-KNOWN_FAILURES: dict[str, tuple[str, ...]] = {"zh": (), "en": ()}
+KNOWN_FAILURES: dict[str, tuple[str, ...]] = {
+    "en": (
+        "“Hesperus soars after a court orders Tressick to pay it 900 million”: good for Tressick too. Who pays is often missed.",
+        "“EPS 0.41 against 0.58 expected”: neutral, unsure. A direction that stands in digits only is not seen.",
+        "“love waking up to a reverse split”: positive, unsure. Irony without a sign of it.",
+        "“Fire drill empties head office for twenty minutes”: negative, unsure.",
+        "“Loss narrows to $4 million from $19 million”: positive, but unsure.",
+    ),
+    "zh": (
+        "“每股收益0.31元，市场预期0.47元”：中性，不确定。只写在数字里的好坏看不出来。",
+        "“一买就跌，一卖就涨”：正面，不确定。自嘲和反话仍常看错。",
+        "“涨停吃肉”：正面，但不确定。",
+        "“法院判决泰瑞赔偿，海岚股价大涨”：对泰瑞也算正面，谁赔谁常分不清。",
+    ),
+}
 # Measured by other means than `groundswell evaluate`: measure, floor, required, goal, ours.
 MEASURED_ELSEWHERE: tuple[tuple[str, str, str, str, str], ...] = (
-    ("linking: precision / recall, each language", "–", ".97 / .90", ".99 / .93", "see tests/unit/test_entities.py"),
+    (
+        "linking: precision / recall, each language",
+        "–",
+        ".97 / .90",
+        ".99 / .93",
+        (
+            "en 1.00 / .97, zh .97 / 1.00 on 100 sentences written after the rules; .99 / 1.00 and 1.00 / 1.00 on 400 that "
+            "some rules were mended by (`python -m bench.linking`)"
+        ),
+    ),
 )
 
 FACTS = """\

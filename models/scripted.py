@@ -55,7 +55,10 @@ def answer(text: str, asked: Sequence[Span] = ()) -> Tag:
     topics = [(topic, 0.9) for topic, words in TOPIC_WORDS.items() if hits(text.lower(), words)][:3]
     spans = sentences.split(text)
     deciding = max(spans, key=lambda span: getattr(polarity(text[slice(*span)]), said.polarity), default=None)
-    around = [next((span for span in spans if span[0] <= start < span[1]), (0, len(text))) for start, _ in asked]
+    # A text about one company is about it as a whole; of several, each answers for its sentence.
+    whole = (0, len(text))
+    around = [next((span for span in spans if span[0] <= at < span[1]), whole) for at, _ in asked]
+    around = around if len(asked) > 1 else [whole] * len(asked)
     return Tag(
         said.negative,
         said.neutral,

@@ -171,7 +171,7 @@ def test_the_topic_a_reader_would_name_is_among_those_given(tagger, lang, text, 
 @pytest.mark.parametrize(
     ("lang", "text", "good", "bad"),
     [
-        ("en", "Hesperus soars after a court orders Tressick to pay it 900 million", "Hesperus", "Tressick"),
+        ("en", "Hesperus gains as rival Tressick recalls 90,000 cars", "Hesperus", "Tressick"),
         ("zh", "川蘅股份胜诉大涨，岱岩科技被判赔偿九亿元，股价跌停", "川蘅股份", "岱岩科技"),
     ],
 )

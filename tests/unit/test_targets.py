@@ -70,6 +70,8 @@ def test_no_mention_is_no_answer():
         "target.up.bias": torch.zeros(TARGET_WIDTH),
         "target.down.weight": torch.ones(3, TARGET_WIDTH),
         "target.down.bias": torch.zeros(3),
+        "sentiment.weight": torch.zeros(3, HIDDEN),
+        "sentiment.bias": torch.zeros(3),
     }
     assert targets.logits(weights, torch.zeros(0, TARGET_VIEWS * HIDDEN)).shape == (0, 3)
 
@@ -82,6 +84,8 @@ def test_only_training_is_random(dropout):
         "target.up.bias": torch.zeros(TARGET_WIDTH),
         "target.down.weight": torch.randn(3, TARGET_WIDTH, generator=generator),
         "target.down.bias": torch.zeros(3),
+        "sentiment.weight": torch.zeros(3, HIDDEN),
+        "sentiment.bias": torch.zeros(3),
     }
     seen = torch.randn(4, TARGET_VIEWS * HIDDEN, generator=generator)
     torch.manual_seed(0)
