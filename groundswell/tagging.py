@@ -51,7 +51,8 @@ UNREAD = Polarity(0.0, 1.0, 0.0, unsure=True)
 class Tag(Polarity, frozen=True):
     """A model's answer for one document.
 
-    `topics` holds at most three (id, probability), best first, never empty. `deciding` is the code-point span, in
+    `topics` holds at most three (id, probability) of the model, best first, never empty; domain packs may add three.
+    `deciding` is the code-point span, in
     `Text.whole`, of the sentence that spoke loudest for the verdict, `words` the spans of at most three words in it.
     `targets` holds one answer for each of the asked `Text.spans`, in their order; None for a place beyond what was read.
     """

@@ -96,7 +96,7 @@ no verdict. Beside training, and only to measure: FiQA-SA, StockEmotions, FinCUG
 
 ## How neutral is drawn
 
-The training sets disagree on how common "neutral" is (65 % of tweets, 40 % of own rows), so training adds the log share
+The training sets disagree on how common "neutral" is (65 % of tweets, a third of own rows), so training adds the log share
 of each class in a text's source to the logits, and the weights learn the rest. Serving adds the habit of the kind of text
 that it looks like (`styles` in `config.json`) and one bias a language, fitted on held-out rows.
 

@@ -1,8 +1,9 @@
 """Trains the bundled model on two processor cores: `groundswell train`; next: evaluate.py, which measures the result.
 
-One body, one head a question, one pass over everything in each epoch: public sets, and the sentences written for this project
-in both languages. The word embeddings and the lower layers stay as they came, which is faster and keeps the Chinese
-that the body already knows. Choices are made on held-out parts of the training sets, never on a test.
+One body, one head a question, one pass over everything in each epoch: public sets, and the sentences written for this
+project in both languages. The word embeddings stay as they came, which is faster and keeps the Chinese that the body
+already knows; each layer below the last learns more slowly. Choices are made on held-out parts of the training sets,
+never on a test. Long, since recipe, loss and loop are read together.
 """
 
 import hashlib

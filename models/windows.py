@@ -16,7 +16,7 @@ from models.catalog import Config
 
 MAX_WINDOWS = 4
 LEAD_SHARE = 0.5
-# No piece of the vocabulary is longer; what cannot reach a window is not worth tokenising.
+# Hardly a piece of the vocabulary is longer; what cannot reach a window is not worth tokenising.
 _CHARACTERS_A_TOKEN = 8
 
 
