@@ -11,16 +11,17 @@ $(if $(filter full cpu,$(TORCH)),,$(error TORCH is full or cpu, not '$(TORCH)'))
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed-$(TORCH)
+PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format services services-stop bench train pictures lock
+.PHONY: help setup demo test check format services services-stop bench bench-peers train pictures lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## a virtual environment with everything pinned; instant when nothing changed
 
-$(INSTALLED): pyproject.toml requirements.lock scripts/install.sh
+$(INSTALLED): pyproject.toml requirements.lock scripts/install.sh models/kernels.c
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here. Install Python 3.11, or name another: make setup PYTHON=python3.12" >&2; exit 2; }
 	@# torch with CUDA and torch without have the same version: only a new environment changes one for the other.
 	@test "$$(cat $(VENV)/torch 2>/dev/null || echo $(TORCH))" = $(TORCH) || rm -rf $(VENV)
@@ -51,9 +52,19 @@ services: ## install and start Apache Kafka and Redis for the tests; installs a 
 services-stop: ## stop both
 	scripts/services.sh stop
 
-bench: setup ## every question in bench/, or one: make bench ONE=name
-	@for file in $(or $(ONE:%=bench/%.py),$(filter-out bench/_%,$(wildcard bench/*.py))); do \
-	  name=$$(basename $$file .py); echo "== $$name"; $(PY) -m bench.$$name $(ARGS) || exit 1; done
+bench: setup ## questions with measured answers; one of them: make bench ONE=tagger ARGS='--peers'
+	$(VENV)/bin/groundswell bench $(ONE) $(if $(ONE),$(ARGS),--help)
+
+bench-peers: $(PEERS)/installed ## what `groundswell bench tagger --peers` compares with, in an environment of its own
+
+# It sees what .venv holds, so that all run on the same torch, and adds three packages (310 MB) that the product never needs.
+$(PEERS)/installed: $(INSTALLED) bench/peers.txt
+	@rm -rf $(PEERS)
+	$(PY) -m venv $(PEERS)
+	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >$(PEERS)/project.pth
+	@mv $(PEERS)/project.pth $$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/peers.txt
+	@touch $@
 
 train: setup ## the bundled model from the data sets in a folder: make train DATA=DIR
 	@test -n "$(DATA)" || { echo "make: say where the data sets are: make train DATA=DIR" >&2; exit 2; }

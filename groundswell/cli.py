@@ -29,17 +29,27 @@ COMMANDS = {
     "watch": ("look", "A live view of subjects and alerts in this terminal."),
     "alerts": ("look", "List alerts."),
     "accounting": ("look", "What became of every input, stage by stage."),
-    "dead-letters": ("look", "List inputs that were refused, with the reason."),
-    "deliveries": ("look", "List delivery attempts."),
+    "dead-letters": ("dead_letters", "List inputs that were refused, show one, send them again."),
+    "deliveries": ("deliveries", "List delivery attempts, show one, send again what was missed."),
+    "rebuild": ("rebuild", "Count what Redis shows again from Kafka."),
     "health": ("look", "Each part in words; the exit status tells."),
     # history
     "replay": ("replay", "Score a historical file as if it were happening."),
+    "detect-series": ("series", "Find what is unusual in any series of numbers: CSV with timestamp,value."),
+    "simulate": ("simulate", "Make realistic traffic whose surges are known: documents or counts."),
+    # alerts and people
+    "ack": ("acks", "Say that somebody has seen an episode."),
+    "unack": ("acks", "Take that back."),
+    "drill": ("drill", "Send a marked surge the whole road and see who hears of it."),
+    "silences": ("silences", "Keep messages back for a time, list or end that."),
+    "endpoints": ("endpoints", "Add, list, test, change or remove the places that alerts go to."),
     # set up
-    "endpoints": ("setup", "Add, list or remove the places that alerts go to."),
     "topology": ("setup", "Show the Kafka topics; --create makes them."),
     "settings": ("setup", "Show the settings in force."),
     "schema": ("setup", "Print the JSON Schema of a record."),
+    "asyncapi": ("setup", "Print the AsyncAPI description of the public topics."),
     "secret-key": ("setup", "Make a key for endpoint secrets."),
+    "secrets": ("secrets", "Seal endpoint secrets with a new key."),
     "doctor": ("setup", "What is missing or wrong in this set-up, and what to do."),
     "packs": ("packs", "List, show or check domain packs: what an industry adds."),
     # the model
@@ -49,6 +59,8 @@ COMMANDS = {
     "train": ("model", "Train the bundled model from data sets on this machine."),
     "evaluate": ("model", "Score a model on a labelled set."),
     "finetune": ("finetune", "Teach a model your own labelled texts; see what that costs elsewhere."),
+    "bench": ("bench", "Measure this machine: the tagger against others, the detector, the linker."),
+    "chaos": ("chaos", "Break a running installation on purpose; count what is left."),
 }
 
 

@@ -1,7 +1,7 @@
 """The one error tree. Its first split is what the caller does next; decisions.py names the outcomes that are no errors.
 
 GroundswellError  .reason = metric label and dead-letter key; .remedy = what to do next
-+- Retryable      keep the input, wait, call again    BrokerAway, RedisAway, ModelAway, EndpointBusy
++- Retryable      keep the input, wait, call again    BrokerAway, RedisAway, ClaimsLost, ModelAway, ModelUnhealthy, EndpointBusy
 +- Refused        never will succeed: dead letter     NotJson, TextTooLong, FromTheFuture, ...
 +- Misconfigured  stop at start-up, exit status 2     BadSetting, UnknownModel, BrokenModel, TopicsMissing
 +- Fatal          stop now, start again from the last committed place    ProduceFailed, Fenced
@@ -45,11 +45,25 @@ class RedisAway(Retryable):
     remedy = "Check that it runs and that GROUNDSWELL_REDIS names it, or leave both unset and run `groundswell up`."
 
 
+class ClaimsLost(Retryable):
+    """Redis has forgotten which documents were counted."""
+
+    reason = "claims_lost"
+    remedy = "Wait: they are read back from the tagged topic, and nothing is counted meanwhile."
+
+
 class ModelAway(Retryable):
     """The model process ended or did not answer in time."""
 
     reason = "model_away"
     remedy = "It is restarted by itself; see the lines of stage=model in the log."
+
+
+class ModelUnhealthy(Retryable):
+    """The model answers what cannot be true, even of a plain sentence."""
+
+    reason = "model_unhealthy"
+    remedy = "Nothing is written meanwhile. It is restarted and checked; when that does not help, replace the model's folder."
 
 
 class EndpointBusy(Retryable):
@@ -154,11 +168,25 @@ class ModelCrash(Refused):
     remedy = "Keep the document for a report; the others went on."
 
 
+class Poison(Refused):
+    """A stage fails on this record alone."""
+
+    reason = "poison"
+    remedy = "Report the error it names; once mended, `groundswell dead-letters replay --reason poison` sends it again."
+
+
 class UnknownVersion(Refused):
     """A record of another version, or not one of ours."""
 
     reason = "unknown_version"
     remedy = "Upgrade the reading stage first; see docs/operations.md."
+
+
+class NoSuchLetter(Refused):
+    """There is no dead letter of this name."""
+
+    reason = "no_such_letter"
+    remedy = "`groundswell dead-letters list` names them."
 
 
 class EndpointGone(Refused):
@@ -173,6 +201,41 @@ class AddressRefused(Refused):
 
     reason = "address_refused"
     remedy = "Use a public https address, or let the operator allow it: GROUNDSWELL_DELIVER_ALLOW=host:port."
+
+
+class NoSuchEndpoint(Refused):
+    """There is no endpoint of this id."""
+
+    reason = "no_such_endpoint"
+    remedy = "`groundswell endpoints list` shows the ids."
+
+
+class NoSuchEpisode(Refused):
+    """There is no such episode."""
+
+    reason = "no_such_episode"
+    remedy = "`groundswell alerts` and GET /api/v1/alerts list the newest."
+
+
+class NoSuchSilence(Refused):
+    """There is no silence of this id."""
+
+    reason = "no_such_silence"
+    remedy = "`groundswell silences list` shows the ids."
+
+
+class NoAcknowledgement(Refused):
+    """Nobody has acknowledged this episode."""
+
+    reason = "no_acknowledgement"
+    remedy = "Nothing to take back."
+
+
+class TooManyEndpoints(Refused):
+    """There are as many endpoints as deliver serves."""
+
+    reason = "too_many_endpoints"
+    remedy = "Remove one: `groundswell endpoints remove ID`."
 
 
 class Misconfigured(GroundswellError):
@@ -230,6 +293,27 @@ class TopicsMissing(Misconfigured):
     remedy = "Run `groundswell topology --create`."
 
 
+class PlainText(Misconfigured):
+    """Documents and passwords would go to another machine unencrypted."""
+
+    reason = "plain_text"
+    remedy = "Where the network itself keeps others out, GROUNDSWELL_INSECURE=true allows it."
+
+
+class NotTrusted(Misconfigured):
+    """A server's certificate does not prove that it is the one we asked for."""
+
+    reason = "not_trusted"
+    remedy = "Use the name in its certificate, and name who signed it: GROUNDSWELL_KAFKA_CA, GROUNDSWELL_REDIS_CA."
+
+
+class NotAllowed(Misconfigured):
+    """Kafka or Redis refuses what this process wants to do."""
+
+    reason = "not_allowed"
+    remedy = "docs/operations.md lists what each process needs."
+
+
 class UnfitRedis(Misconfigured):
     """This Redis could drop our data."""
 
@@ -260,6 +344,27 @@ class ProduceFailed(Fatal):
 
     reason = "produce_failed"
     remedy = "The process ends so that nothing is reordered; its supervisor starts it again."
+
+
+class RecordTooLarge(ProduceFailed):
+    """The broker takes no record of this size."""
+
+    reason = "record_too_large"
+    remedy = "Let the topic take 1 MiB (max.message.bytes). After the third time its input becomes a dead letter."
+
+
+class Stuck(Fatal):
+    """A partition has been at one batch for too long."""
+
+    reason = "stuck"
+    remedy = "The process ends so that another takes over; a record that does it three times becomes a dead letter."
+
+
+class PoisonFlood(Fatal):
+    """So many records in a row cannot be worked on that the stage is to blame, not they."""
+
+    reason = "poison_flood"
+    remedy = "Mend what the error names, then `groundswell dead-letters replay --reason poison`."
 
 
 class Fenced(Fatal):

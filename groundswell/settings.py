@@ -16,7 +16,7 @@ from groundswell.errors import BadSetting
 
 PREFIX = "GROUNDSWELL_"
 NOT_SETTINGS = frozenset({"CONFIG", "RUN"})  # read by cli.py itself
-SECRETS = frozenset({"secret_key", "kafka_password", "redis"})
+SECRETS = frozenset({"secret_key", "kafka_password", "redis", "redis_sentinel_password", "smtp", "watch_url"})
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1)]
@@ -28,13 +28,24 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # where the services are; both empty: the ones that `groundswell up` brings
     kafka: str = ""  # host:port, several by comma
-    redis: str = ""  # redis://host:port/db
+    redis: str = ""  # redis://host:port/db, rediss:// with TLS, redis+cluster://…, redis+sentinel://…/name/db
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"  # how to talk to the broker
-    kafka_user: str = ""  # SCRAM-SHA-512
+    kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"  # of SASL
+    kafka_user: str = ""  # for SASL
     kafka_password: str = ""  # of that user
+    kafka_ca: str = ""  # PEM file: who signs the brokers' certificates; empty: the system's authorities
+    kafka_cert: str = ""  # PEM file: our own certificate, where the broker asks for one
+    kafka_key: str = ""  # PEM file: its private key; empty: in kafka_cert
+    redis_ca: str = ""  # PEM file: who signs the certificate of rediss://; empty: the system's authorities
+    redis_cert: str = ""  # PEM file: our own certificate, where Redis asks for one
+    redis_key: str = ""  # PEM file: its private key; empty: in redis_cert
+    redis_sentinel_password: str = ""  # of the sentinels themselves, where they ask for one
+    insecure: bool = False  # allow plain text to a broker or Redis on another machine
     prefix: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")] = "groundswell"  # of topics and Redis keys
     single_partition: bool = False  # one partition a topic: a replay's namespace
-    secret_key: str = ""  # base64 of 32 bytes; endpoint secrets are encrypted with it
+    secret_key: str = (
+        ""  # base64 of 32 bytes, or several by comma: endpoint secrets are sealed with the first, any opens
+    )
     state_dir: str = ""  # where `up` notes its addresses; empty: ~/.local/state/groundswell
 
     connect_s: Seconds = 20.0  # how long a broker or Redis may take to answer at the start
@@ -45,6 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics_host: str = "127.0.0.1"  # where that port listens
     metrics_port: Port = 0  # 0: a free one; /metrics, /livez and /readyz of this process
     drain_s: Seconds = 6.0  # after SIGTERM: finish what was begun, then leave
+    stuck_s: Annotated[float, Meta(ge=10, le=86_400)] = 900.0  # a partition may be at one batch so long; then its process ends
     clock: Literal["system", "event"] = "system"  # event: a document is scored as of its own published_at
 
     # ingest
@@ -56,6 +68,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # tag
     model: str = "bundled"  # or a folder, or a hub id of a transformers sentiment classifier: org/name
     model_download: bool = False  # a hub id that this machine does not hold may be fetched
+    model_devices: list[str] = []  # cpu, cuda:0, ...: one model process each; empty: the first GPU, else the processor
     model_threads: Annotated[int, Meta(ge=1, le=64)] = 1  # of the model's process
     batch_documents: Annotated[int, Meta(ge=1, le=2_000)] = 256  # read from one partition at a time
     model_timeout_s: Seconds = 60.0  # for one batch; then the process is started again
@@ -71,6 +84,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deliver_allow: list[str] = []  # operator's exceptions of the address guard: "127.0.0.1:9000", "10.2.0.0/16:443"
     deliver_http: bool = False  # allow http:// besides https://
     deliver_timeout_s: Seconds = 15.0  # for one attempt
+    smtp: str = ""  # smtp://user:password@host:587 (STARTTLS) or smtps://…:465; for channel email
+    smtp_from: str = ""  # the sender's address
+    watch_url: str = ""  # pinged each minute while the last canary is fresh: a dead man's switch
+    canary_s: Annotated[float, Meta(ge=10, le=3_600)] = (
+        60.0  # with watch_url: a canary document goes the whole road so often
+    )
+    drill_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0  # a fire drill so often; 0: only by `groundswell drill`
 
     # dashboard
     host: str = "127.0.0.1"  # where the page listens
@@ -115,7 +135,7 @@ def masked(settings: Settings) -> dict[str, Any]:
     """As a dictionary to print: what is secret shows only that it is set."""
     shown: dict[str, Any] = structs.asdict(settings)
     for name in SECRETS & shown.keys():
-        if name == "redis":
+        if name in ("redis", "smtp"):
             shown[name] = _without_password(shown[name])
         elif shown[name]:
             shown[name] = "(set)"

@@ -73,8 +73,10 @@ class Model(Protocol):
 
     async def start(self) -> None: ...
 
-    async def tag(self, texts: Sequence[Text]) -> list[Tag | None]:
-        """Raises ModelAway when no answer comes in time."""
+    async def tag(self, texts: Sequence[Text], *, partition: int = 0, fresh: bool = True) -> list[Tag | None]:
+        """Many callers may ask at once: those of one `partition` are read in their order, `fresh` ones before others.
+
+        Raises ModelAway or ModelUnhealthy, and then has answered nothing."""
         ...
 
     async def stop(self) -> None: ...

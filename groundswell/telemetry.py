@@ -23,12 +23,45 @@ IN_FLIGHT = Gauge(
 DECISIONS = Counter("groundswell_decisions", "Named outcomes of detection and delivery.", ["kind", "decision"])
 EVENT_LAG = Gauge("groundswell_event_lag_seconds", "Clock minus published_at of the newest input.", ["stage"])
 BATCH_SECONDS = Histogram("groundswell_batch_seconds", "One batch through a stage.", ["stage"], buckets=LATENCY_S)
+BUSY_SECONDS = Gauge(
+    "groundswell_partition_busy_seconds", "The longest that a partition has been at one batch so far.", ["stage"]
+)
 TOKENS = Counter("groundswell_tokens", "Tokens read by the model.")
+MODEL_QUEUE_TOKENS = Gauge("groundswell_model_queue_tokens", "Estimated tokens that wait for the model.")
+MODEL_QUEUE_WAIT = Histogram(
+    "groundswell_model_queue_wait_seconds",
+    "The longest wait in each batch, before the model got it.",
+    buckets=LATENCY_S,
+)
+MODEL_BATCH_FILL = Histogram(
+    "groundswell_model_batch_fill_ratio",
+    "Tokens of a batch to its budget; above 1 when the queue is late and batches are larger.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1, 1.1, 1.5, 2, 2.5),
+)
+MODEL_PADDING_AVOIDED = Counter(
+    "groundswell_model_padding_avoided_tokens", "What padding each batch's texts to its longest would have added."
+)
+MODEL_STAGE_SECONDS = Counter(
+    "groundswell_model_stage_seconds", "Time in the model process: tokenise, model, heads.", ["part"]
+)
+MODEL_REPEATS = Counter(
+    "groundswell_model_repeats", "Texts by whether an equal one had been answered: hit, miss.", ["outcome"]
+)
 WATERMARK = Gauge(
     "groundswell_watermark_timestamp_seconds", "Event time up to which buckets are closed, lowest partition."
 )
+WARMING = Gauge("groundswell_warming_partitions", "Scored partitions that are counted again after a lost Redis.")
 ATTEMPTS = Counter("groundswell_delivery_attempts", "Delivery attempts by outcome.", ["endpoint", "outcome"])
+DELIVERY_SECONDS = Histogram(
+    "groundswell_delivery_seconds", "From planned to delivered, by channel.", ["channel"], buckets=LATENCY_S
+)
+ENDPOINT_STATE = Gauge(
+    "groundswell_endpoint_state", "1 for the state an endpoint is in: healthy, degraded, disabled, unreadable.", ["endpoint", "state"]
+)
+CLOCK_SKEW = Gauge("groundswell_clock_skew_seconds", "A receiver's clock less ours, by its Date; 0 within a minute.", ["endpoint"])
 WAITING = Gauge("groundswell_delivery_waiting", "Events that wait for an endpoint.", ["endpoint"])
+CANARY = Gauge("groundswell_watchdog_timestamp_seconds", "When the newest canary that came the whole road was written.")
+DRILLS = Counter("groundswell_drills", "Fire drills by how they ended: alerted or missed.", ["outcome"])
 STREAMS = Gauge("groundswell_sse_clients", "Browsers that listen to the live stream.")
 
 

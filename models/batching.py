@@ -32,3 +32,11 @@ def grid(tokens: int) -> int:
     """
     step = 16 if tokens <= 256 else 32 if tokens <= 512 else 64 if tokens <= 1024 else 128
     return -(-tokens // step) * step
+
+
+def grid_sizes(most: int) -> list[int]:
+    """All sizes of the grid that `most` tokens and fewer can need, ascending."""
+    sizes = [grid(1)]
+    while sizes[-1] < most:
+        sizes.append(grid(sizes[-1] + 1))
+    return sizes

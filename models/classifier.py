@@ -2,7 +2,8 @@
 
 It knows the sentiment of a text and nothing else. So its one topic is `other`, it names no words, a company is judged
 by the sentence that holds its first mention, and the sentence that decides is the one that by itself speaks most for
-the verdict. Probabilities are the model's own, not calibrated. Only models/worker.py's process loads this file.
+the verdict. Probabilities are the model's own, not calibrated. Bodies of the BERT family run on our encoder
+(packed_classifier.py), all others in transformers. Only models/worker.py's process loads this file.
 """
 
 from bisect import bisect_right
@@ -13,21 +14,26 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import structlog
 import torch
 import transformers
 from numpy.typing import NDArray
+from torch import Tensor
 
 from groundswell.errors import BrokenModel
 from groundswell.tagging import Polarity, Span, Tag, Text
-from models import classifier_folder, sentences
+from models import classifier_folder, linear, sentences
 from models.batching import fill
 from models.catalog import Language
 from models.classifier_folder import Facts
-from models.encoder import BUDGET_TOKENS, MAX_SEQUENCES, fast_bfloat16
 from models.heads import NOTHING_TO_READ, polarity
 from models.labels import OTHER_TOPIC, SENTIMENTS
+from models.packed import BUDGET_TOKENS, MAX_SEQUENCES
+from models.packed_classifier import NotPackable, PackedClassifier, packed
 
 Floats = NDArray[np.float32]
+
+log = structlog.get_logger(stage="model")
 
 MAX_TOKENS = 512
 # Sentences of one text that are scored by themselves, those with a company first.
@@ -37,25 +43,35 @@ TRUSTED = Language([0.0] * 3, 1.0, unsure_under=0.55)
 UNTRUSTED = Language([0.0] * 3, 1.0, unsure_under=1.1)
 _CHARACTERS_A_TOKEN = 8
 _PAD_TO = 8  # few matrix shapes: oneDNN compiles a kernel for each
+_SAMPLES = ("The company reported a heavy loss, and its shares fell.", "公司业绩大幅增长，股价创新高。", "OK")
 
 
 class Classifier:
     """A loaded classifier: texts in, tags out. Every answer is unsure in a language that `config` does not name."""
 
-    def __init__(self, facts: Facts, tokenizer: Any, model: Any) -> None:
+    def __init__(self, facts: Facts, tokenizer: Any, model: Any, device: str = "cpu") -> None:
         self.config = facts
         self.tokenizer = tokenizer
-        self.model = model
+        self.device = device
         # Two positions less than there are: some models begin to count at their padding's number.
         positions = getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS + 2
         room = min(MAX_TOKENS, int(positions) - 2, int(tokenizer.model_max_length))
         self.max_tokens = max(_PAD_TO, room // _PAD_TO * _PAD_TO)
+        self.model: Any = None
+        self.packed: PackedClassifier | None = None
+        samples = tokenizer(list(_SAMPLES), truncation=True, max_length=self.max_tokens)["input_ids"]
+        try:
+            self.packed = packed(model, samples, threads=torch.get_num_threads(), device=device)
+        except NotPackable as reason:
+            self.why = f"it has {reason}"
+            self.model = model.to(device)
+            log.warning("this model runs in transformers, which is slower", model=facts.name, why=self.why)
 
     @classmethod
-    def load(cls, folder: Path) -> "Classifier":
+    def load(cls, folder: Path, device: str = "cpu") -> "Classifier":
         """Check and read a folder, from this machine only. Raises BrokenModel, which says what does not fit."""
         facts = classifier_folder.read(folder)
-        dtype = torch.bfloat16 if fast_bfloat16() else torch.float32
+        dtype = linear.chosen("auto", 768, 768).dtype
         here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             with silent():
@@ -77,7 +93,16 @@ class Classifier:
             raise BrokenModel(f"{folder}: its tokenizer has no padding token, so texts cannot be read in batches.")
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
             raise BrokenModel(f"{folder}: its tokenizer has more pieces than the model; they do not belong together.")
-        return cls(classifier_folder.hashed(facts, folder), tokenizer, model.eval())
+        return cls(classifier_folder.hashed(facts, folder), tokenizer, model.eval(), device)
+
+    def describe(self) -> str:
+        if self.packed:
+            return self.packed.encoder.describe()
+        return f"{str(self.model.dtype).removeprefix('torch.')} in transformers, not packed: {self.why}"
+
+    def warm_up(self) -> None:
+        if self.packed:
+            self.packed.encoder.warm_up()
 
     def trust(self, languages: Sequence[str]) -> None:
         """From now on answers in these languages may be sure."""
@@ -138,17 +163,21 @@ class Classifier:
         with silent():
             read = self.tokenizer([text[:reach] for text in texts], truncation=True, max_length=self.max_tokens)
             lengths = [len(ids) for ids in read["input_ids"]]
-            for batch in fill(lengths, BUDGET_TOKENS, MAX_SEQUENCES):
-                rows = self.tokenizer.pad(
-                    {key: [read[key][n] for n in batch] for key in read},
-                    pad_to_multiple_of=_PAD_TO,
-                    return_tensors="pt",
-                )
-                with torch.inference_mode():
-                    logits = self.model(**rows).logits.float()
-                p[np.ix_(batch, columns)] = logits.softmax(-1).numpy()
+            logits = self.packed.logits(read["input_ids"]) if self.packed else self.padded(read, lengths)
+        p[:, columns] = logits.softmax(-1).numpy()
         cut = [len(text) > reach or length >= self.max_tokens for text, length in zip(texts, lengths, strict=True)]
         return p, lengths, cut
+
+    def padded(self, read: Any, lengths: Sequence[int]) -> Tensor:
+        """Logits `[texts, labels]` by the model's own forward, on batches of texts of about one length."""
+        answers = torch.empty(len(lengths), len(self.config.labels))
+        for batch in fill(lengths, BUDGET_TOKENS, MAX_SEQUENCES):
+            rows = self.tokenizer.pad(
+                {key: [read[key][n] for n in batch] for key in read}, pad_to_multiple_of=_PAD_TO, return_tensors="pt"
+            ).to(self.device)
+            with torch.inference_mode():
+                answers[batch] = self.model(**rows).logits.float().cpu()
+        return answers
 
 
 def singled_out(found: Sequence[Span], places: Sequence[Span], verdict: Polarity) -> list[Span]:

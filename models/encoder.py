@@ -1,29 +1,31 @@
-"""Runs the body: token ids in, hidden states out, in plain torch on packed rows; next: heads.py.
+"""The body: token ids in, hidden states out. `forward` is for training, `Encoder` for serving; next: packed.py.
 
-A batch is one matrix of token rows with no padding between texts. Linear layers see all rows at once; attention runs
-once per distinct length, on views of the same rows, which is exact and needs no mask. Training and serving share
-`forward`.
+A batch is one matrix of token rows with no padding between texts. Linear layers see all rows at once; attention stays
+inside each text, which needs no mask.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.batching import fill, grid
-from models.catalog import Config
-
-BUDGET_TOKENS = 1_024
-MAX_SEQUENCES = 256
+from models import kernels, linear
+from models.attention import attend
+from models.batching import fill
+from models.kernels import Kernels, NoKernels
+from models.linear import Numbers
+from models.packed import Ints, Packed
 
 Weights = dict[str, Tensor]
 
 
-class Shape(Protocol):
-    """What `forward` needs to know of the body; `catalog.Config` is one."""
+class Body(Protocol):
+    """What one needs to know of the body; `catalog.Config` is one."""
 
     @property
     def layers(self) -> int: ...
@@ -34,7 +36,7 @@ class Shape(Protocol):
 
 
 def forward(
-    weights: Weights, shape: Shape, ids: Tensor, lengths: Sequence[int], *, first_layer: int = 0, dropout: float = 0.0
+    weights: Weights, shape: Body, ids: Tensor, lengths: Sequence[int], *, first_layer: int = 0, dropout: float = 0.0
 ) -> Tensor:
     """Hidden states `[rows, hidden]` of the last layer for packed `ids` `[rows]`.
 
@@ -54,38 +56,19 @@ def forward(
 
 
 def layer(
-    weights: Weights, number: int, shape: Shape, x: Tensor, *, lengths: Sequence[int], dropout: float = 0.0
+    weights: Weights, number: int, shape: Body, x: Tensor, *, lengths: Sequence[int], dropout: float = 0.0
 ) -> Tensor:
     """One post-norm transformer layer, as in BERT."""
     at, eps = f"layers.{number}.", shape.layer_norm_eps
-    attended = attend(linear(weights, at + "qkv", x), lengths, shape.heads)
-    attended = functional.dropout(linear(weights, at + "attention_out", attended), dropout, training=dropout > 0)
+    attended = attend(product(weights, at + "qkv", x), lengths, shape.heads)
+    attended = functional.dropout(product(weights, at + "attention_out", attended), dropout, training=dropout > 0)
     x = normalised(weights, at + "attention_norm", x + attended, eps)
-    inner = functional.gelu(linear(weights, at + "up", x))
-    inner = functional.dropout(linear(weights, at + "down", inner), dropout, training=dropout > 0)
+    inner = functional.gelu(product(weights, at + "up", x))
+    inner = functional.dropout(product(weights, at + "down", inner), dropout, training=dropout > 0)
     return normalised(weights, at + "out_norm", x + inner, eps)
 
 
-def attend(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
-    """Softmax attention inside each text; `qkv` is `[rows, 3 x hidden]`, the answer `[rows, hidden]`."""
-    rows, width = qkv.shape
-    hidden = width // 3
-    answers, start = [], 0
-    for length, same in groupby(lengths):
-        count = len(list(same))
-        end = start + count * length
-        q, k, v = qkv[start:end].view(count, length, 3, heads, hidden // heads).permute(2, 0, 3, 1, 4)
-        # Spelled out, since texts are short: torch's fused attention takes 2 x as long here, 5 x with gradients.
-        scores = torch.matmul(q * (hidden // heads) ** -0.5, k.transpose(-1, -2))
-        mixed = torch.matmul(scores.softmax(-1), v)
-        answers.append(mixed.transpose(1, 2).reshape(count * length, hidden))
-        start = end
-    if start < rows:
-        answers.append(qkv.new_zeros(rows - start, hidden))
-    return torch.cat(answers)
-
-
-def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
+def product(weights: Weights, name: str, x: Tensor) -> Tensor:
     return functional.linear(x, weights[name + ".weight"], weights[name + ".bias"])
 
 
@@ -93,33 +76,96 @@ def normalised(weights: Weights, name: str, x: Tensor, eps: float) -> Tensor:
     return functional.layer_norm(x, x.shape[-1:], weights[name + ".weight"], weights[name + ".bias"], eps)
 
 
-class Encoder:
-    """The body ready to serve: weights in the fastest number format of this machine, a batch at a time."""
+class Runner(Protocol):
+    """Where a body runs: packed.py on the processor, gpu.py on a device. `ahead` batches are begun before one is read."""
 
-    def __init__(self, config: Config, weights: Weights) -> None:
+    budget_tokens: int
+    max_sequences: int
+    ahead: int
+
+    def describe(self) -> str: ...
+    def vocabulary(self) -> tuple[int, int]: ...
+    def height(self, tokens: int) -> int: ...
+    def warm_up(self) -> None: ...
+    def launch(self, ids: Ints, positions: Ints, lengths: Sequence[int]) -> Callable[[], Tensor]: ...
+
+
+class Encoder:
+    """The body ready to serve: weights in the fastest number format of this machine, a batch at a time.
+
+    `numbers` "auto" is settled by a short measurement; `kernels` False, or none built, leaves attention to torch;
+    `threads` split the work of the own kernels (torch has its own setting). All three are about the processor; a
+    `device` "cuda:0" has its own ways.
+    """
+
+    def __init__(
+        self,
+        config: Body,
+        weights: Weights,
+        *,
+        numbers: Numbers = "auto",
+        kernels: bool = True,
+        threads: int = 1,
+        device: str = "cpu",
+    ) -> None:
         self.config = config
-        dtype = torch.bfloat16 if fast_bfloat16() else torch.float32
-        self.weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
+        shape = config.layers, config.heads, config.layer_norm_eps
+        self.runner: Runner
+        if device == "cpu":
+            inner, hidden = weights["layers.0.up.weight"].shape
+            own = own_kernels(threads) if kernels else None
+            self.runner = Packed(weights, *shape, linear.chosen(numbers, hidden, inner), own)
+        else:
+            from models.gpu import Gpu
+
+            self.runner = Gpu(weights, *shape, device)
+
+    def describe(self) -> str:
+        """How this encoder computes, for the log, the hello and whoever compares: "bf16 prepacked, own kernels (avx2)"."""
+        return self.runner.describe()
+
+    def warm_up(self) -> None:
+        """Meet every batch height once, so that no text has to wait for what is done at the first of its kind."""
+        self.runner.warm_up()
 
     def encode(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], list[int], Tensor]]:
         """Yield batches `(indices into texts, their lengths, hidden states [sum of lengths, hidden] in float32)`.
 
-        Each text is in exactly one batch; its rows follow each other in the order of the indices.
+        Each text is in exactly one batch; its rows follow each other in the order of the indices. Raises ValueError
+        for empty texts, ids beyond the vocabulary and texts with more tokens than there are positions.
         """
         lengths = [len(ids) for ids in texts]
-        for batch in fill(lengths, BUDGET_TOKENS, MAX_SEQUENCES):
-            flat = [token for index in batch for token in texts[index]]
-            rows = torch.zeros(grid(len(flat)), dtype=torch.int32)
-            rows[: len(flat)] = torch.tensor(flat, dtype=torch.int32)
+        begun: deque[tuple[list[int], list[int], Callable[[], Tensor]]] = deque()
+        for batch in fill(lengths, self.runner.budget_tokens, self.runner.max_sequences):
             sizes = [lengths[index] for index in batch]
-            with torch.inference_mode():
-                hidden = forward(self.weights, self.config, rows, sizes)[: len(flat)].float()
-            yield batch, sizes, hidden
+            begun.append((batch, sizes, self.launch([texts[index] for index in batch], sizes)))
+            if len(begun) > self.runner.ahead:
+                yield read(*begun.popleft())
+        while begun:
+            yield read(*begun.popleft())
+
+    def launch(self, texts: Sequence[Sequence[int]], sizes: Sequence[int]) -> Callable[[], Tensor]:
+        """Begin one batch; rows above the texts' own are filled with piece 0 and belong to nobody."""
+        tokens = sum(sizes)
+        ids, positions = (np.zeros(self.runner.height(tokens), np.int32) for _ in range(2))
+        ids[:tokens] = np.fromiter(chain.from_iterable(texts), np.int32, tokens)
+        positions[:tokens] = np.arange(tokens) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        pieces, most = self.runner.vocabulary()
+        # The kernels read their tables unchecked.
+        if ids.min() < 0 or ids.max() >= pieces:
+            raise ValueError(f"an id outside the vocabulary of {pieces} pieces")
+        if not 0 < min(sizes) <= max(sizes) <= most:
+            raise ValueError(f"a text of {min(sizes)} or {max(sizes)} tokens, for {most} positions")
+        return self.runner.launch(ids, positions, sizes)
 
 
-def fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; where it does not, float32 is faster."""
+def read(batch: list[int], sizes: list[int], hidden: Callable[[], Tensor]) -> tuple[list[int], list[int], Tensor]:
+    return batch, sizes, hidden()[: sum(sizes)]
+
+
+def own_kernels(threads: int = 1) -> Kernels | None:
+    """Those of this processor, or None where they were not built."""
     try:
-        return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001
-    except AttributeError:
-        return False
+        return kernels.load(threads)
+    except NoKernels:
+        return None

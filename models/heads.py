@@ -23,6 +23,7 @@ from models import sentences, stored, targets, windows
 from models.catalog import Config, Language
 from models.encoder import Encoder, Weights
 from models.labels import MAX_TOPICS, OTHER_TOPIC, SENTIMENTS
+from models.stages import Stages
 from models.targets import Place
 from models.windows import Window, Windows
 
@@ -61,7 +62,7 @@ class Scores(NamedTuple):
 class Tagger:
     """A loaded model: texts in, tags out. Holds torch tensors; lives in the model process only."""
 
-    def __init__(self, config: Config, tokenizer: Tokenizer, weights: Weights) -> None:
+    def __init__(self, config: Config, tokenizer: Tokenizer, weights: Weights, device: str = "cpu") -> None:
         self.config = config
         self.tokenizer = tokenizer
         # Rows of the heads by label name: a model may order its labels as it likes.
@@ -79,16 +80,24 @@ class Tagger:
             {name: (np.array(each.bias, np.float32)[order], each) for name, each in fitted.items()}
             for fitted in (config.languages, config.targets)
         )
-        self.encoder = Encoder(config, weights)
+        self.encoder = Encoder(config, weights, threads=torch.get_num_threads(), device=device)
+        self.stages = Stages()
 
     @classmethod
-    def load(cls, folder: Path) -> "Tagger":
+    def load(cls, folder: Path, device: str = "cpu") -> "Tagger":
         """Check and read the folder of a model or of an adapter. Raises BrokenModel, which says what does not fit."""
-        return cls(*stored.load(folder))
+        return cls(*stored.load(folder), device)
+
+    def describe(self) -> str:
+        return self.encoder.describe()
+
+    def warm_up(self) -> None:
+        self.encoder.warm_up()
 
     def tag(self, texts: Sequence[Text]) -> list[Tag]:
         """One tag a text, in order."""
-        read = [windows.read(self.tokenizer, text.whole, self.config) for text in texts]
+        with self.stages.stage("tokenise"):
+            read = [windows.read(self.tokenizer, text.whole, self.config) for text in texts]
         found = self.readings(read, [text.spans for text in texts])
         tags = [self.answer(*each) for each in zip(texts, read, found, strict=True)]
         self.leave_one_out(texts, read, found, tags)
@@ -98,7 +107,7 @@ class Tagger:
         """One pass over all windows of all texts, in batches; for each text one Reading a window."""
         parts = [(text, part) for text, each in enumerate(read) for part in each.parts]
         found: list[Reading | None] = [None] * len(parts)
-        for batch, lengths, hidden in self.encoder.encode([part.ids for _, part in parts]):
+        for batch, lengths, hidden in self.stages.within("model", self.encoder.encode([part.ids for _, part in parts])):
             asked = [
                 (n, number, Place(n, *tokens))
                 for n, at in enumerate(batch)
@@ -136,8 +145,9 @@ class Tagger:
         """The tag of one text from the readings of its windows."""
         if not found:
             return msgspec.structs.replace(NOTHING_TO_READ, targets=[None] * len(text.spans))
-        verdict = self.verdict(text, read, found)
-        spans, pulls = self.pulls(text, read.parts, found)
+        shift = self.shift(text.lang, read.parts, found)
+        verdict = self.verdict(text, read, found, shift)
+        spans, pulls = self.pulls(read.parts, found, shift)
         ranked = by_pull(text.whole, spans, pulls, verdict.polarity)
         deciding = ranked[0] if ranked else None
         return Tag(
@@ -153,21 +163,20 @@ class Tagger:
             targets=[self.target_of(text.lang, number, found) for number in range(len(text.spans))],
         )
 
-    def verdict(self, text: Text, read: Windows, found: Sequence[Reading]) -> Polarity:
-        logits = np.sum([part.share * reading.logits for part, reading in zip(read.parts, found, strict=True)], axis=0)
+    def verdict(self, text: Text, read: Windows, found: Sequence[Reading], shift: Floats) -> Polarity:
+        logits = weighed(read.parts, [reading.logits for reading in found])
         _, fitted = fit_of(self.texts_fit, text.lang)
-        return polarity(calibrated(logits + self.shift(text.lang, read.parts, found), fitted), fitted)
+        return polarity(calibrated(logits + shift, fitted), fitted)
 
     def shift(self, lang: str, parts: Sequence[Window], found: Sequence[Reading]) -> Floats:
         """What is added to a text's sentiment logits: the language's bias, and the habit of the style it is written in
         (a tweet about a company is neutral far more often than a headline), each style as likely as it looks."""
         bias, fitted = fit_of(self.texts_fit, lang)
-        styles = np.sum([part.share * reading.styles for part, reading in zip(parts, found, strict=True)], axis=0)
+        styles = weighed(parts, [reading.styles for reading in found])
         return np.add(bias, habit(styles, self.habits, fitted.styles), dtype=np.float32)
 
-    def pulls(self, text: Text, parts: Sequence[Window], found: Sequence[Reading]) -> tuple[list[Span], Floats]:
+    def pulls(self, parts: Sequence[Window], found: Sequence[Reading], shift: Floats) -> tuple[list[Span], Floats]:
         """The spans of all tokens read, and their shares of the text's logit "negative minus positive"."""
-        shift = self.shift(text.lang, parts, found)
         spans = [span for part in parts for span in part.spans]
         each = [part.share * reading.pulls for part, reading in zip(parts, found, strict=True)]
         return spans, np.concatenate(each) + (shift[NEGATIVE] - shift[POSITIVE]) / len(spans)
@@ -187,21 +196,34 @@ class Tagger:
         asked: list[tuple[int, Span, Text]] = []
         for n, (text, tag) in enumerate(zip(texts, tags, strict=True)):
             if tag.polarity == "negative" and len(read[n].parts) == 1:
-                spans, pulls = self.pulls(text, read[n].parts, found[n])
+                shift = self.shift(text.lang, read[n].parts, found[n])
+                spans, pulls = self.pulls(read[n].parts, found[n], shift)
                 ranked = by_pull(text.whole, spans, pulls, "negative")
                 if len(ranked) > 1:
                     for a, b in ranked[:SUSPECTS]:
                         without = Text(text.whole[:a] + text.whole[b:], lang=text.lang)
                         asked.append((n, (a, b), without))
-        again = [windows.read(self.tokenizer, text.whole, self.config) for *_, text in asked]
+        with self.stages.stage("tokenise"):
+            again = [windows.read(self.tokenizer, text.whole, self.config) for *_, text in asked]
         least: dict[int, float] = {}
         for (n, span, text), rest, reading in zip(asked, again, self.readings(again, [[]] * len(again)), strict=True):
-            left = self.verdict(text, rest, reading).negative if reading else 0.0
+            left = 0.0
+            if reading:
+                left = self.verdict(text, rest, reading, self.shift(text.lang, rest.parts, reading)).negative
             if left < least.get(n, 1.0):
                 least[n] = left
-                spans, pulls = self.pulls(texts[n], read[n].parts, found[n])
+                shift = self.shift(texts[n].lang, read[n].parts, found[n])
+                spans, pulls = self.pulls(read[n].parts, found[n], shift)
                 words = loudest_words(texts[n].whole, spans, pulls, span, "negative", texts[n].spans)
                 tags[n] = msgspec.structs.replace(tags[n], deciding=span, words=words)
+
+
+def weighed(parts: Sequence[Window], rows: Sequence[Floats]) -> Floats:
+    """The mean row, each window weighing its share."""
+    if len(rows) == 1:  # its share is 1
+        return rows[0]
+    mean: Floats = np.sum([part.share * row for part, row in zip(parts, rows, strict=True)], axis=0)
+    return mean
 
 
 def fit_of(fitted: dict[str, tuple[Floats, Language]], lang: str) -> tuple[Floats, Language]:
@@ -214,7 +236,7 @@ def habit(styles: Floats, habits: Mapping[str, Floats], names: Sequence[str]) ->
         return np.zeros(3, np.float32)
     known = list(habits)
     chances = np.exp(styles[[known.index(name) for name in names]].astype(np.float64))
-    mixed: Floats = np.stack([habits[name] for name in names]).T @ (chances / chances.sum())
+    mixed: Floats = np.array([habits[name] for name in names]).T @ (chances / chances.sum())
     return mixed
 
 
@@ -242,11 +264,11 @@ def chosen(config: Config, windows_logits: Sequence[Floats]) -> list[tuple[str, 
 
     The first window, title and lead, speaks for itself; another one can lift a topic half of the way to its own p.
     """
-    each = 1 / (1 + np.exp(-np.stack(windows_logits).astype(np.float64)))
-    p = np.maximum(each[0], (each[0] + each.max(axis=0)) / 2)
-    ranked = sorted(zip(p, config.topics, config.topic_thresholds, strict=True), reverse=True)
-    found = [(topic, round(float(x), 3)) for x, topic, threshold in ranked if x >= threshold]
-    return found[:MAX_TOPICS] or [(OTHER_TOPIC, round(1 - max(p.tolist(), default=0.0), 3))]
+    each = 1 / (1 + np.exp(-np.array(windows_logits, np.float64)))
+    p = np.maximum(each[0], (each[0] + each.max(axis=0)) / 2).tolist()
+    reached = [row for row in zip(p, config.topics, config.topic_thresholds, strict=True) if row[0] >= row[2]]
+    found = [(topic, round(x, 3)) for x, topic, _ in sorted(reached, reverse=True)]
+    return found[:MAX_TOPICS] or [(OTHER_TOPIC, round(1 - max(p, default=0.0), 3))]
 
 
 def by_pull(text: str, spans: Sequence[Span], pulls: Floats, verdict: str) -> list[Span]:

@@ -37,32 +37,39 @@ class Loaded(Protocol):
 
     @property
     def config(self) -> Facts: ...
+    def describe(self) -> str:
+        """What it computes with, for the log."""
+
+    def warm_up(self) -> None:
+        """Do now what would make the first texts wait."""
+
     def tag(self, texts: Sequence[Text]) -> list[Tag]: ...
 
 
-def load(name: str) -> Loaded:
-    """A model of this machine, checked. Raises UnknownModel, BrokenModel, or WrongAnswers with what it said."""
-    return load_and_ask(name)[0]
+def load(name: str, device: str = "cpu") -> Loaded:
+    """A model of this machine, checked, on the processor or on "cuda:0". Raises UnknownModel, BrokenModel, or
+    WrongAnswers with what it said."""
+    return load_and_ask(name, device)[0]
 
 
-def load_and_ask(name: str) -> tuple[Loaded, list[Answer]]:
+def load_and_ask(name: str, device: str = "cpu") -> tuple[Loaded, list[Answer]]:
     """`load`, and what the model said of the plain sentences."""
     folder = catalog.locate(name)
     if catalog.is_classifier(folder):
-        return _classifier(folder)
-    tagger = Tagger.load(folder)
+        return _classifier(folder, device)
+    tagger = Tagger.load(folder, device)
     answers = sanity.ask(tagger, [lang for lang in tagger.config.languages if lang in LANGUAGES])
     if not sanity.right(answers):
         raise WrongAnswers(f"{folder} answers plain sentences wrongly; are its labels in order?", answers)
     return tagger, answers
 
 
-def _classifier(folder: Path) -> tuple[Loaded, list[Answer]]:
+def _classifier(folder: Path, device: str) -> tuple[Loaded, list[Answer]]:
     """A classifier is believed in the languages it answers rightly, unsure in all others; one that is right in none,
     or says the opposite throughout in one, is refused."""
     from models.classifier import Classifier
 
-    classifier = Classifier.load(folder)
+    classifier = Classifier.load(folder, device)
     answers = sanity.ask(classifier, LANGUAGES, classifier.config.sentiments)
     right, swapped = sanity.passed(answers), sanity.swapped(answers)
     if swapped or not right:

@@ -35,7 +35,8 @@ def whole(folder: Path) -> tuple[Config, Tokenizer, Weights]:
         raise BrokenModel(
             f"{folder / catalog.TOKENIZER} has {tokenizer.get_vocab_size()} pieces, not {config.vocabulary}."
         )
-    weights = load_file(folder / catalog.WEIGHTS)
+    # Copies: one small tensor that is kept would hold the whole file in memory.
+    weights = {name: tensor.clone() for name, tensor in load_file(folder / catalog.WEIGHTS).items()}
     scale = weights.pop("embeddings.word.scale")
     weights["embeddings.word"] = weights["embeddings.word"].float() * scale.float()[:, None]
     return config, tokenizer, finite(weights, folder / catalog.WEIGHTS)

@@ -1,14 +1,13 @@
-"""Asks the model, which lives in a process of its own; the other end is worker.py. Imports no torch.
+"""One model in a process of its own: start it, ask it, notice when it dies; the other end is worker.py. No torch here.
 
-The child may die (out of memory, a hostile text). Then it is started again and the batch is retried alone, in halves,
-until the text that kills it is found: that one is given up (None), all the others are answered. Read `tag` first.
+Read `ask` first. What is asked, in which batches, and what becomes of a batch that killed the process is batcher.py's.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,22 +15,18 @@ import msgspec
 import structlog
 
 from groundswell.errors import BrokenModel, Misconfigured, ModelAway
-from groundswell.tagging import Model, Tag, Text
+from groundswell.tagging import Text
 from models import catalog
-from models.scripted import ScriptedModel
-from models.tags import HEADER, MAX_FRAME_BYTES, Failure, Hello, Reply, Request, frame
-
-__all__ = ["Model", "ModelProcess", "ScriptedModel", "Tag", "Text"]
+from models.batch_queue import BATCH_TOKENS
+from models.tags import HEADER, MAX_FRAME_BYTES, Failure, Hello, Reply, Request, flaw, frame
 
 log = structlog.get_logger(stage="model")
 
-# One batch runs while the next one waits ready; more would only take the choice of order from the caller.
-IN_FLIGHT = 2
 KEPT_ERROR_LINES = 30
 
 
 class ChildLost(Exception):
-    """The child ended, or failed on this batch."""
+    """The child ended, was silent, failed on this batch, or answered what cannot be true."""
 
 
 @dataclass
@@ -61,9 +56,10 @@ class Child:
 
 
 class ModelProcess:
-    """A model in a child process. Safe to call from many tasks of one event loop.
+    """One child process with a model. Safe to call from many tasks of one event loop.
 
-    `model` is a name for `catalog.locate`, fetched only with `download`; `threads` is the child's number of threads;
+    `model` is a name for `catalog.locate`, fetched only with `download`; `device` is cpu, cuda:0 and so on, or auto: the
+    first GPU, else the processor; `threads` is the child's number of threads;
     `deadline_s` bounds one batch, `start_deadline_s` loading and checking; `worker` is the module that the child runs.
     """
 
@@ -72,6 +68,7 @@ class ModelProcess:
         model: str = catalog.BUNDLED,
         *,
         download: bool = False,
+        device: str = "auto",
         threads: int = 1,
         deadline_s: float = 60,
         start_deadline_s: float = 120,
@@ -79,17 +76,17 @@ class ModelProcess:
     ) -> None:
         self._model = model
         self._download = download
+        self._device = device
         self._threads = threads
         self._worker = worker
         self._deadline_s = deadline_s
         self._start_deadline_s = start_deadline_s
         self._child: Child | None = None
         self._version = ""
+        self.batch_tokens = BATCH_TOKENS  # what serves it best; known after `start`
         self._last_id = 0
         self._stopped = False
         self._starting = asyncio.Lock()
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
-        self._suspects = asyncio.Lock()
 
     @property
     def version(self) -> str:
@@ -106,23 +103,29 @@ class ModelProcess:
         self._stopped = False
         await self._running()
 
-    async def tag(self, texts: Sequence[Text]) -> list[Tag | None]:
-        """One tag a text, in order; None for a text that broke the model twice (dead letter `model_crash`).
+    async def ask(self, texts: Sequence[Text]) -> Reply:
+        """Send one batch and wait for its answer: one tag a text, in order, each of them checked.
 
-        Waits while two batches are in flight. Raises ModelAway when the child cannot be started again.
+        Raises ChildLost, after which the same batch may be asked again (a child is started for it when there is none),
+        or ModelAway when there can be no child.
         """
-        if not texts:
-            return []
+        if self._stopped:
+            raise ModelAway("The model was stopped.")
         try:
-            async with self._slots:
-                return list(await self._ask(texts))
-        except ChildLost as loss:
-            log.warning("the model failed on a batch; it is retried alone", texts=len(texts), cause=str(loss))
-        # Suspects run with nothing beside them, so that the one in flight when the child dies is the guilty one.
-        async with self._suspects, AsyncExitStack() as slots:
-            for _ in range(IN_FLIGHT):
-                await slots.enter_async_context(self._slots)
-            return await self._retry(texts)
+            child = await self._running()
+        except Misconfigured as error:
+            raise ModelAway(f"The model process cannot be started again: {error}") from error
+        reply = await self._exchange(child, texts)
+        if reply.error is not None:
+            raise ChildLost(f"{reply.error.kind}: {reply.error.message}")
+        if wrong := flaw(texts, reply.results):
+            raise ChildLost(f"its answer is wrong: {wrong}")
+        return reply
+
+    def kill(self) -> None:
+        """End the child at once, because it is not to be trusted: the next `ask` starts and checks a new one."""
+        if self._child is not None:
+            self._child.kill()
 
     async def stop(self) -> None:
         """End the child: its input closes, and after 5 s it is killed. Batches still in flight raise ModelAway."""
@@ -130,28 +133,7 @@ class ModelProcess:
         async with self._starting:
             await self._close()
 
-    async def _retry(self, texts: Sequence[Text]) -> list[Tag | None]:
-        middle = (len(texts) + 1) // 2
-        answers: list[Tag | None] = []
-        for half in filter(None, (texts[:middle], texts[middle:])):
-            try:
-                answers += await self._ask(half)
-            except ChildLost as loss:
-                if len(half) > 1:
-                    answers += await self._retry(half)
-                else:
-                    log.warning("a text broke the model twice", characters=len(half[0].whole), cause=str(loss))
-                    answers.append(None)
-        return answers
-
-    async def _ask(self, texts: Sequence[Text]) -> list[Tag]:
-        """Send one batch and wait for its answer. Raises ChildLost, or ModelAway when there can be no child."""
-        if self._stopped:
-            raise ModelAway("The model was stopped.")
-        try:
-            child = await self._running()
-        except Misconfigured as error:
-            raise ModelAway(f"The model process cannot be started again: {error}") from error
+    async def _exchange(self, child: Child, texts: Sequence[Text]) -> Reply:
         assert child.process.stdin is not None
         self._last_id += 1
         request = Request(self._last_id, list(texts))
@@ -165,7 +147,7 @@ class ModelProcess:
             async with asyncio.timeout(self._deadline_s):
                 child.process.stdin.write(message)
                 await child.process.stdin.drain()
-                reply = await answer
+                return await answer
         except TimeoutError as error:
             child.kill()
             raise ChildLost(f"no answer within {self._deadline_s:.0f} s") from error
@@ -174,11 +156,6 @@ class ModelProcess:
             raise ChildLost("it ended") from error
         finally:
             del child.waiting[request.id]
-        if reply.error is not None:
-            raise ChildLost(f"{reply.error.kind}: {reply.error.message}")
-        if len(reply.results) != len(texts):
-            raise ChildLost(f"{len(reply.results)} answers for {len(texts)} texts")
-        return reply.results
 
     async def _running(self) -> Child:
         """The child, started when there is none or it has ended."""
@@ -188,7 +165,7 @@ class ModelProcess:
             await self._close()
             await asyncio.to_thread(lambda: catalog.verify(catalog.locate(self._model, download=self._download)))
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self._worker, self._model),
+                *(sys.executable, "-m", self._worker, self._model, self._device),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -207,8 +184,8 @@ class ModelProcess:
                 message = "\n".join([hello.message, *(child.errors if hello.kind == "start" else [])])
                 raise BrokenModel(message, remedy=hello.remedy)
             child.listeners.append(asyncio.create_task(listen(child)))
-            self._version = hello.model_version
-            log.info("model ready", version=self._version, pid=process.pid, threads=self._threads)
+            self._version, self.batch_tokens = hello.model_version, hello.batch_tokens
+            log.info("model ready", version=self._version, pid=process.pid, threads=self._threads, runner=hello.runner)
             return child
 
     async def _close(self) -> None:

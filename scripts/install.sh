@@ -23,7 +23,8 @@ if [ "$("$python" -m uv --version 2>/dev/null | cut -d' ' -f2)" != "$(entries 1 
   entries 1 uv >"$work/uv.lock"
   "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$work/uv.lock"
 fi
-install() { "$python" -m uv pip install --python "$python" "$@"; }
+# Compiled once, here: where Python may write no bytecode, each start of the tagger would compile torch anew (2.5 CPU s).
+install() { "$python" -m uv pip install --python "$python" --compile-bytecode "$@"; }
 
 case "$torch" in
   full) cp requirements.lock "$work/lock" ;;

@@ -137,8 +137,8 @@ class WithPacks:
     async def start(self) -> None:
         await self._model.start()
 
-    async def tag(self, texts: Sequence[Text]) -> list[Tag | None]:
-        tags = await self._model.tag(texts)
+    async def tag(self, texts: Sequence[Text], *, partition: int = 0, fresh: bool = True) -> list[Tag | None]:
+        tags = await self._model.tag(texts, partition=partition, fresh=fresh)
         return [tag and self._packs.answer(text, tag) for text, tag in zip(texts, tags, strict=True)]
 
     async def stop(self) -> None:

@@ -89,7 +89,11 @@ def check(ctx: click.Context, name: str | None, download: bool, as_json: bool) -
     found, refused = facts(name), None
     try:
         loaded, answers = loading.load_and_ask(name)
-        found |= {"version": loaded.config.version, "languages": list(loaded.config.languages)}
+        found |= {
+            "version": loaded.config.version,
+            "languages": list(loaded.config.languages),
+            "runs": loaded.describe(),
+        }
     except sanity.WrongAnswers as error:
         answers, refused = list(error.answers), error
     if as_json:
@@ -142,6 +146,7 @@ def describe(found: dict[str, Any], console: Console) -> None:
     for key, value in (
         ("name", found["name"]), ("kind", KINDS[found["kind"]]), ("version", found["version"]), ("folder", found["folder"]),
         ("size", f"{found['megabytes']} MB"), ("labels", meant), ("languages", known), ("topics", ", ".join(found["topics"])),
+        *([("runs", found["runs"])] if "runs" in found else []),
     ):  # fmt: skip
         table.add_row(Text(key, style="dim"), Text(safe(value, 400)))
     console.print(table)

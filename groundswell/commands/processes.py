@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
@@ -34,15 +35,23 @@ def topology_of(settings: Settings) -> Topology:
 
 def the_model(settings: Settings) -> Model:
     """The model that the settings name, not yet started."""
-    from models.tagger import ModelProcess, ScriptedModel
+    from models.batcher import Batcher
+    from models.scripted import ScriptedModel
+    from models.tagger import ModelProcess
 
     if settings.model == "scripted":
         return ScriptedModel()
-    return ModelProcess(
-        settings.model,
-        download=settings.model_download,
-        threads=settings.model_threads,
-        deadline_s=settings.model_timeout_s,
+    return Batcher(
+        [
+            ModelProcess(
+                settings.model,
+                download=settings.model_download,
+                device=device,
+                threads=settings.model_threads,
+                deadline_s=settings.model_timeout_s,
+            )
+            for device in settings.model_devices or ["auto"]
+        ]
     )
 
 
@@ -55,7 +64,7 @@ def ingest(ctx: click.Context) -> None:
     settings = runfile.joined(the_settings(ctx))
     telemetry.configure(settings.log, settings.log_level, stage="ingest")
     orphan.end_with(ctx.obj["environment"].get(orphan.VARIABLE))
-    asyncio.run(create.check(settings, topology_of(settings)))
+    asyncio.run(create.check(settings, topology_of(settings), "ingest"))
     intake.main(settings, topology_of(settings), SystemClock())
 
 
@@ -93,9 +102,14 @@ def deliver(ctx: click.Context) -> None:
 @click.pass_context
 def dashboard(ctx: click.Context) -> None:
     """Serve the live page and the HTTP interface."""
+    from alerts.desk import Desk
     from dashboard import app as stage
 
-    _process(ctx, "dashboard", stage.run)
+    async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
+        make_desk = partial(Desk, settings, clock)  # the pages import nothing of alerts
+        await stage.run(settings, topology, clock, stop, make_desk=make_desk)
+
+    _process(ctx, "dashboard", run)
 
 
 @click.command()
@@ -111,10 +125,10 @@ def _process(ctx: click.Context, stage: str, run: Run) -> None:
     settings = runfile.joined(the_settings(ctx))
     telemetry.configure(settings.log, settings.log_level, stage=stage)
     orphan.end_with(ctx.obj["environment"].get(orphan.VARIABLE))
-    asyncio.run(_until_told(settings, run))
+    asyncio.run(_until_told(settings, stage, run))
 
 
-async def _until_told(settings: Settings, run: Run) -> None:
+async def _until_told(settings: Settings, stage: str, run: Run) -> None:
     """SIGTERM or Ctrl-C ask the stage to drain; it gets `drain_s`, and a little to close its connections."""
     from stream import create
 
@@ -123,7 +137,7 @@ async def _until_told(settings: Settings, run: Run) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     topology = topology_of(settings)
-    await create.check(settings, topology)
+    await create.check(settings, topology, stage)
     working = asyncio.create_task(run(settings, topology, SystemClock(), stop))
     server = await probe.serve(
         settings.metrics_host, settings.metrics_port, lambda: not working.done() and not stop.is_set()

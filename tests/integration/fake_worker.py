@@ -1,5 +1,6 @@
 """A model process without a model, for test_model_crashes.py: it does what its texts tell it to."""
 
+import math
 import os
 import sys
 import time
@@ -29,8 +30,18 @@ def main():
         if "noise" in words:
             out.write(b"a stray line of some library\n")
         failure = Failure("ValueError", "a text of doom") if "fail" in words else None
+        if "greedy" in words and len(words) > 2:
+            failure = Failure("RuntimeError", "out of memory")
         time.sleep(0.02 * ("slow" in words))
-        send(out, Reply(request.id, [] if failure else [answer(text.whole) for text in request.texts], failure))
+        tags = [] if failure else [said(text, insane="insane" in sys.argv[1]) for text in request.texts]
+        if "short" in words:
+            tags.pop()
+        send(out, Reply(request.id, tags, failure, {"model": 0.001}))
+
+
+def said(text, insane):
+    tag = answer(text.whole, text.spans)
+    return msgspec.structs.replace(tag, negative=math.nan) if insane or text.text == "nan" else tag
 
 
 def send(out, message):

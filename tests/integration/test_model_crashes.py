@@ -4,20 +4,27 @@ import asyncio
 
 import pytest
 
-from groundswell.errors import BrokenModel, ModelAway
-from models.tagger import ModelProcess, Text
+from groundswell.errors import BrokenModel, ModelAway, ModelUnhealthy
+from groundswell.tagging import Text
+from models.batcher import Batcher
+from models.tagger import ModelProcess
 from tests.unit.model_folder import tiny_model
 
 WORKER = "tests.integration.fake_worker"
-DEADLY = ["kill", "hang", "fail", "noise", "\ud800"]
+DEADLY = ["kill", "hang", "fail", "noise", "nan", "short", "\ud800"]
 
 
 @pytest.fixture
-async def model(tmp_path):
-    process = ModelProcess(str(tiny_model(tmp_path)), worker=WORKER, deadline_s=1.5)
-    await process.start()
-    yield process
-    await process.stop()
+def process(tmp_path):
+    return ModelProcess(str(tiny_model(tmp_path)), worker=WORKER, deadline_s=1.5)
+
+
+@pytest.fixture
+async def model(process):
+    batcher = Batcher([process])
+    await batcher.start()
+    yield batcher
+    await batcher.stop()
 
 
 @pytest.mark.parametrize("poison", DEADLY)
@@ -45,13 +52,70 @@ async def test_batches_beside_a_deadly_one_are_all_answered(model):
         assert [tag is None for tag in tags] == [text.text == "kill" for text in batch]
 
 
-async def test_at_most_two_batches_are_in_the_child(model):
-    asked = [asyncio.create_task(model.tag([Text("slow")])) for _ in range(8)]
+async def test_at_most_two_batches_are_in_the_child(model, process):
+    asked = [asyncio.create_task(model.tag([Text("slow"), Text(f"{n} " * 4_000)])) for n in range(8)]
     most = 0
     while not all(task.done() for task in asked):
-        most = max(most, len(model._child.waiting))
+        most = max(most, len(process._child.waiting))
         await asyncio.sleep(0.002)
     assert most == 2
+
+
+async def test_texts_of_all_partitions_share_a_batch(model, process):
+    first = asyncio.create_task(model.tag([Text("slow")]))
+    await asyncio.sleep(0)
+    before = process._last_id
+    tags = await asyncio.gather(*(model.tag([Text(f"fraud {n}")], partition=n) for n in range(24)))
+    await first
+    assert {tag.polarity for (tag,) in tags} == {"negative"}
+    assert process._last_id - before <= 2
+
+
+async def test_while_a_text_that_hangs_is_searched_the_other_partitions_go_on(model):
+    doomed = asyncio.create_task(model.tag([*(Text(f"loss {n}") for n in range(7)), Text("hang")], partition=1))
+    answered = 0
+    while not doomed.done():
+        tags = await model.tag([Text(f"record {answered}")], partition=2)
+        assert tags[0].polarity == "positive"
+        answered += 1
+    assert [tag is None for tag in await doomed] == [False] * 7 + [True]
+    assert answered > 100
+
+
+async def test_a_model_out_of_memory_is_asked_for_less_at_a_time(model):
+    tags = await model.tag([Text(word) for word in ("greedy", "fraud", "loss", "crash", "breach", "default")])
+    assert all(tags)
+
+
+async def test_a_model_that_answers_nonsense_to_everything_blames_no_text(tmp_path):
+    folder = tmp_path / "insane"
+    folder.mkdir()
+    batcher = Batcher([ModelProcess(str(tiny_model(folder)), worker=WORKER)])
+    await batcher.start()
+    for _ in range(2):
+        with pytest.raises(ModelUnhealthy, match="plain sentence"):
+            await batcher.tag([Text("fraud"), Text("profit")])
+    await batcher.stop()
+
+
+async def test_two_devices_answer_from_one_queue(tmp_path):
+    processes = [ModelProcess(str(tiny_model(tmp_path)), worker=WORKER) for _ in range(2)]
+    batcher = Batcher(processes)
+    await batcher.start()
+    tags = await asyncio.gather(*(batcher.tag([Text("slow"), Text(f"fraud {n} " * 800)]) for n in range(8)))
+    assert all(each[1].polarity == "negative" for each in tags)
+    assert all(process._last_id > 0 for process in processes)
+    await batcher.stop()
+
+
+async def test_an_equal_text_is_answered_without_the_model(model, process):
+    text = Text("fraud probe", title="Harbour", lang="en", spans=[(0, 7)])
+    (first,) = await model.tag([text])
+    asked = process._last_id
+    assert await model.tag([text, text], partition=3) == [first, first]
+    assert process._last_id == asked
+    await model.tag([Text("fraud probe", title="Harbour", lang="en", spans=[(1, 7)])])
+    assert process._last_id == asked + 1
 
 
 async def test_a_cancelled_batch_leaves_the_model_usable(model):
@@ -63,10 +127,10 @@ async def test_a_cancelled_batch_leaves_the_model_usable(model):
     assert [tag.polarity for tag in await asyncio.wait_for(model.tag([Text("fraud")]), 10)] == ["negative"]
 
 
-async def test_stopping_ends_waiting_batches_with_a_reason(model):
+async def test_stopping_ends_waiting_batches_with_a_reason(model, process):
     asked = asyncio.create_task(model.tag([Text("hang")]))
     await asyncio.sleep(0.05)
-    model._child.kill()
+    process.kill()
     await model.stop()
     with pytest.raises(ModelAway, match="stopped"):
         await asked

@@ -8,8 +8,10 @@ import signal
 import pytest
 
 from groundswell.errors import BrokenModel, ModelAway, UnknownModel
+from groundswell.tagging import Text
 from models import catalog
-from models.tagger import ModelProcess, Text
+from models.batcher import Batcher
+from models.tagger import ModelProcess
 
 pytestmark = pytest.mark.skipif(
     not (catalog.locate(catalog.BUNDLED) / catalog.WEIGHTS).is_file(), reason="models/bundled holds no weights"
@@ -20,11 +22,16 @@ GOOD = Text("公司净利润同比大增，创历史新高。", lang="zh")
 
 
 @pytest.fixture
-async def model():
-    process = ModelProcess()
-    await process.start()
-    yield process
-    await process.stop()
+def process():
+    return ModelProcess()
+
+
+@pytest.fixture
+async def model(process):
+    batcher = Batcher([process])
+    await batcher.start()
+    yield batcher
+    await batcher.stop()
 
 
 async def test_answers_come_in_the_order_of_the_texts(model):
@@ -35,16 +42,17 @@ async def test_answers_come_in_the_order_of_the_texts(model):
     assert BAD.whole[start:end] == BAD.text
 
 
-async def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(model):
-    first = model.pid
-    asked = asyncio.create_task(model.tag([BAD, GOOD] * 400))
-    other = asyncio.create_task(model.tag([GOOD] * 5))
+async def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(model, process):
+    first = process.pid
+    bad, good = ([Text(f"{text.text} {n}", lang=text.lang) for n in range(400)] for text in (BAD, GOOD))
+    asked = asyncio.create_task(model.tag([each for pair in zip(bad, good, strict=True) for each in pair]))
+    other = asyncio.create_task(model.tag([GOOD] * 5, partition=1))
     await asyncio.sleep(0.1)
     assert not asked.done()
     os.kill(first, signal.SIGKILL)
     assert [tag.polarity for tag in await asked] == ["negative", "positive"] * 400
     assert {tag.polarity for tag in await other} == {"positive"}
-    assert model.pid not in {None, first}
+    assert process.pid not in {None, first}
 
 
 async def test_a_stopped_model_says_so(model):
@@ -55,8 +63,8 @@ async def test_a_stopped_model_says_so(model):
     assert [tag.polarity for tag in await model.tag([BAD])] == ["negative"]
 
 
-async def test_stopping_ends_the_child(model):
-    pid = model.pid
+async def test_stopping_ends_the_child(model, process):
+    pid = process.pid
     await model.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
