@@ -30,6 +30,7 @@ class Trace:
     fast_expected: Evidence
     ratio: Evidence
     r_fast: Evidence
+    r_slow: Evidence
     phi15: Evidence
     state: State
 
@@ -54,7 +55,7 @@ def run(
     week = slots or local_slots_of_week(keys, group)
     hop = max(1, settings.step_s // 900)
     state = State.new(keys, prior_per_min, settings)
-    kept = np.empty((7, steps, keys), np.float32)
+    kept = np.empty((8, steps, keys), np.float32)
     calm = np.zeros(keys, np.bool_)
     for t in range(steps):
         at = t // per_quarter * hop
@@ -63,8 +64,8 @@ def run(
         if restart_at is not None and np.any(said.ln_m >= restart_at):
             state = rest(state, said.ln_m >= restart_at)
         kept[1, t], kept[2, t], kept[3, t] = said.ln_share, said.expected, said.fast_expected
-        kept[4, t], kept[5, t], kept[6, t] = said.ratio, said.r_fast, said.phi15
-    return Trace(kept[0], kept[1], kept[2], kept[3], kept[4], kept[5], kept[6], state)
+        kept[4, t], kept[5, t], kept[6, t], kept[7, t] = said.ratio, said.r_fast, said.r_slow, said.phi15
+    return Trace(kept[0], kept[1], kept[2], kept[3], kept[4], kept[5], kept[6], kept[7], state)
 
 
 def alarms(ln_m: Evidence, line: float, *, start: int, cooldown: int = COOLDOWN_MIN) -> list[int]:
@@ -91,10 +92,15 @@ def tuned_line(ln_m: Evidence, target: float, *, start: int) -> float:
     """The lowest line, in steps of .05, with at most `target` false alarms a subject and day on a world without
     surges.
     """
-    for line in np.arange(3.0, 20.0, 0.05):
-        if alarms_per_key_day(ln_m, float(line), start=start) <= target:
-            return float(line)
-    return 20.0
+    return tuned_among(ln_m, [float(line) for line in np.arange(3.0, 20.0, 0.05)], target, start=start)
+
+
+def tuned_among(scores: Evidence, lines: Sequence[float], target: float, *, start: int) -> float:
+    """The first of these rising lines with at most `target` false alarms a subject and day; the last where none is."""
+    for line in lines:
+        if alarms_per_key_day(scores, line, start=start) <= target:
+            return line
+    return lines[-1]
 
 
 @dataclass(frozen=True)

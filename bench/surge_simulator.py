@@ -80,7 +80,8 @@ def season() -> Floats:
     return np.asarray(week / week.mean(), np.float64)
 
 
-def _wander(rng: np.random.Generator, minutes: int, keys: int, sd: float, memory: float) -> Floats:
+def wander(rng: np.random.Generator, minutes: int, keys: int, sd: float, memory: float) -> Floats:
+    """(minutes, keys) a path that forgets within `memory` minutes and has standard deviation `sd` at any."""
     keep = float(np.exp(-1 / memory))
     path = rng.normal(0, sd * np.sqrt(1 - keep * keep), (minutes, keys))
     path[0] = rng.normal(0, sd, keys)
@@ -114,7 +115,7 @@ def simulate(world: World, seed: int) -> Stream:
     week = season()
     at = np.arange(minutes)
     at = np.where(at >= world.shift_after_day * DAY, at + world.shift_minutes, at) if world.shift_minutes else at
-    common = _wander(rng, minutes, keys, world.wander_sd, world.wander_minutes)
+    common = wander(rng, minutes, keys, world.wander_sd, world.wander_minutes)
     common += np.cumsum(rng.normal(0, world.walk_sd_per_day / np.sqrt(DAY), (minutes, keys)), axis=0)
     if world.doubling_days:
         common += np.log(2) * np.clip((at / DAY - world.warm_up_days) / world.doubling_days, 0, 1)[:, None]
@@ -125,7 +126,7 @@ def simulate(world: World, seed: int) -> Stream:
     common *= rng.gamma(world.burst_shape, 1 / world.burst_shape, (minutes, keys))
 
     share = rng.beta(8, 32, keys)
-    odds = share / (1 - share) * np.exp(_wander(rng, minutes, keys, world.share_wander_sd, 120.0))
+    odds = share / (1 - share) * np.exp(wander(rng, minutes, keys, world.share_wander_sd, 120.0))
     if world.share_events:
         # Volume and share move apart: the common intensity is that of the mentions, and each event moves one of the
         # two.

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from groundswell.decisions import Detected, SubjectState
 from groundswell.keys import MINUTE_MS, QUARTER_MS
 from groundswell.records import NEGATIVE, AlertEvent, DocumentCard, Expectation
+from groundswell.reserved import DRILLS
 from stream import episodes, surge, surge_reading
 from stream.directory import Directory
-from stream.episodes import REOPEN_MS, AlertType, Episode, Measured
+from stream.episodes import REOPEN_MS, AlertType, Episode, Measured, ranked
 from stream.season import Slot, local_slots
 from stream.windows import Applied, Window
 
@@ -174,18 +175,19 @@ class Detector:
         onset = surge_reading.onset(look.y, look.fast, look.r_fast, steps=steps)
         onset_ms = look.first_ms + onset * self.policy.step_ms
         since = look.since(onset)
-        cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
+        cards = self._said(subject, onset_ms, start_ms)
         ratio = 1.0 if self.policy.settings.coarse else float(np.clip(look.ratio, 0.2, 5.0))
         leave_out, left = self._leave_out(since, onset_ms, cards)
         usual = float(since.mu.sum()) * ratio
         verdict = None if early else self.verdict
-        learning = self._learning(subject) if verdict is None else bool(verdict.learning[self._index[subject]])
+        seen_before = self._learning(subject) if verdict is None else bool(verdict.learning[self._index[subject]])
+        learning = seen_before and subject not in DRILLS
         held = Detected.HELD_LEARNING if learning else self._gate(subject, usual, cards, leave_out, left)
         reopened = last is not None and last.state == "resolved" and at_ms - last.resolved_ms <= REOPEN_MS
         if last is not None and reopened and held is None:
             # The episode goes on: its event counts from its own onset, as it says it does.
             onset_ms, ratio = last.onset_ms, last.ratio
-            cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
+            cards = self._said(subject, onset_ms, start_ms)
         measured = self._measure(window, subject, onset_ms, start_ms, ratio, ln_m, leave_out, since.phi15, verdict)
         if held is not None:
             if self.held.get(subject) != held:
@@ -337,7 +339,7 @@ class Detector:
     def _since_onset(
         self, window: Window, episode: Episode, start_ms: int, look: "_Look"
     ) -> tuple[Measured, list[DocumentCard]]:
-        cards = [one for one in self.cards.get(episode.subject, ()) if one.published_at >= episode.onset_ms]
+        cards = self._said(episode.subject, episode.onset_ms, start_ms)
         assert self.verdict is not None
         ln_m = float(self.verdict.ln_m[self._index[episode.subject]])
         measured = self._measure(
@@ -381,10 +383,11 @@ class Detector:
             look.y, look.mu * ratio, phi15, step_s=policy.settings.step_s
         )
         minutes = window.minutes.get(subject, {})
-        since = [counters for minute_ms, counters in minutes.items() if minute_ms >= onset_ms]
+        end_ms = start_ms + policy.step_ms
+        since = [counters for minute_ms, counters in minutes.items() if onset_ms <= minute_ms < end_ms]
         mentions = sum(sum(counters[:4]) for counters in since)
         reach = mentions + sum(counters[4] for counters in since)
-        cards = [one for one in self.cards.get(subject, ()) if one.published_at >= onset_ms]
+        cards = self._said(subject, onset_ms, start_ms)
         i = self._index[subject]
         evidence: dict[str, Any] = {
             "subject": subject,
@@ -406,8 +409,8 @@ class Detector:
                 "publishers": len({one.source for one in cards if one.feed == "news"}),
             },
             "leave_out": {name: round(value, 6) for name, value in (leave_out or {}).items()},
-            "by_source": Counter(one.source for one in cards).most_common(8),
-            "by_language": Counter(one.lang for one in cards).most_common(3),
+            "by_source": ranked(Counter(one.source for one in cards))[:8],
+            "by_language": ranked(Counter(one.lang for one in cards))[:3],
             "steps": [int(count) for count in look.y[-60:]],
             "versions": self._versions(),
         }  # fmt: skip
@@ -432,7 +435,7 @@ class Detector:
         best = sorted(cards, key=lambda one: (-one.negative, one.published_at, one.id))
         documents = [(one, echoes[one.story]) for one in best]
         event = episodes.event(
-            kind, episode, self.directory[episode.subject], measured, documents, len(cards), at_ms, self.policy.page_url,
+            kind, episode, self.directory[episode.subject], measured, documents, at_ms, self.policy.page_url,
             self._versions(),
         )  # fmt: skip
         return Transition(
@@ -474,10 +477,18 @@ class Detector:
     def _versions(self) -> dict[str, str]:
         return {**self.policy.versions, "model": self.model}
 
+    def _said(self, subject: str, onset_ms: int, start_ms: int) -> list[DocumentCard]:
+        """The negative originals from the onset to the end of the step at `start_ms`. What came in of a later step says
+        nothing of this one: it would depend on how the stream was cut."""
+        end_ms = start_ms + self.policy.step_ms
+        return [one for one in self.cards.get(subject, ()) if onset_ms <= one.published_at < end_ms]
+
     def _learning(self, subject: str) -> bool:
         """Whether too little is known of a subject to alert on its open step."""
         if self.state is None:
             return True
+        if subject in DRILLS:  # a drill is to be told, not to be learned
+            return False
         return bool(surge.learning(self.state.take([self._index[subject]]), self.policy.settings)[0])
 
     def _is_open(self, subject: str) -> bool:
@@ -547,6 +558,7 @@ def card(applied: Applied, subject: str) -> DocumentCard:
         id=document.id, story=document.story, published_at=document.published_at, source=document.source, label=row.label,
         negative=row.negative, lang=document.lang, feed=document.feed, author=document.author, title=document.title,
         excerpt=document.excerpt, url=document.url, unsure=row.unsure, echo=document.echo, about=document.about,
+        topics=document.topics,
     )  # fmt: skip
 
 

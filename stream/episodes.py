@@ -4,6 +4,7 @@ detect.py decides, this file writes down. Ids are hashes of rule, subject, onset
 """
 
 import hashlib
+from collections import Counter
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -15,14 +16,16 @@ from groundswell.records import (
     AlertEvent,
     AlertRule,
     AlertSubject,
+    CauseCount,
     DocumentCard,
     Expected,
     Observed,
 )
+from groundswell.reserved import is_test
 from stream.directory import Subject
 
 RULE = AlertRule(id="negative-surge", version=1)
-DOCUMENTS_SHOWN = 5
+DOCUMENTS_SHOWN, CAUSES_SHOWN = 5, 5
 REOPEN_MS = 3_600_000
 CRITICAL_EFFECT, CRITICAL_NEGATIVES = 5.0, 20
 MANY_TIMES = 20
@@ -83,9 +86,10 @@ def identity(subject: str, onset_ms: int) -> str:
 
 def event(
     kind: AlertType, episode: Episode, subject: Subject, measured: Measured, documents: list[tuple[DocumentCard, int]],
-    documents_total: int, at_ms: int, page_url: str, versions: dict[str, str],
+    at_ms: int, page_url: str, versions: dict[str, str],
 ) -> AlertEvent:  # fmt: skip
-    """The record that goes to people and machines. `documents` with their echo counts, best first."""
+    """The record that goes to people and machines. `documents`: all negative originals with their echo counts, best first."""
+    topics = Counter(topic for card, _ in documents for topic in card.topics)
     shown = [_document(card, echoes) for card, echoes in documents[:DOCUMENTS_SHOWN]]
     share = measured.negatives / measured.mentions if measured.mentions else 0.0
     onset = times.rfc3339(episode.onset_ms)
@@ -98,7 +102,7 @@ def event(
             sequence=episode.sequence,
             state=episode.state,
             previous_state=episode.previous,
-            test=False,
+            test=is_test(subject.id),
             severity="critical" if severe(measured) else "warning",
             rule=RULE,
             subject=AlertSubject(id=subject.id, kind=subject.kind, names=subject.names),
@@ -123,13 +127,24 @@ def event(
             log10_threshold=_log10(measured.ln_h),
             fires_without_largest_story=measured.without_story >= measured.ln_h - 2,
             documents=shown,
-            documents_total=documents_total,
-            truncated=documents_total > len(shown),
+            documents_total=len(documents),
+            truncated=len(documents) > len(shown),
             versions=versions,
             summary=_summary(episode, subject, measured),
             links={"evidence": f"{page_url}/alerts/{episode.id}"},
+            topics=_causes(topics),
+            sources=_causes(Counter(card.source for card, _ in documents)),
         ),
     )
+
+
+def ranked(counted: Counter[str]) -> list[tuple[str, int]]:
+    """Most first, equal ones by name, so that the same input gives the same bytes: `most_common` goes by arrival."""
+    return sorted(counted.items(), key=lambda found: (-found[1], found[0]))
+
+
+def _causes(counted: Counter[str]) -> list[CauseCount]:
+    return [CauseCount(id=name, negatives=negatives) for name, negatives in ranked(counted)[:CAUSES_SHOWN]]
 
 
 def _summary(episode: Episode, subject: Subject, measured: Measured) -> dict[str, str]:
