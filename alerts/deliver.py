@@ -1,8 +1,7 @@
 """The deliver process. Read it first: `run` waits for the lease, then plans (intake.py) and sends (slots.py).
 
 One process plans and sends, since silences and limits span partitions; others stand by and take over within seconds.
-What
-waits lies in Redis (lanes.py), so a killed process goes on where it was.
+What waits lies in Redis (lanes.py), so a killed process goes on where it was.
 """
 
 import asyncio
@@ -13,17 +12,27 @@ import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from redis.exceptions import RedisError
 
+from alerts.attempt import GROUP_S, Pace
+from alerts.canary import Canary
+from alerts.channels import channel_of
+from alerts.channels.contract import ChannelSpec, Limits
+from alerts.chores import Chores
+from alerts.drill import Drills
 from alerts.guard import LookUps, Rules
 from alerts.intake import Intake
 from alerts.lanes import Lanes
-from alerts.rebuild import finished
+from alerts.mail import MailServer
+from alerts.rebuild import rebuild
+from alerts.record import Recorder
 from alerts.retry import STEPS_S
 from alerts.send import Sender
+from alerts.slot import CLAIM_SPARE_S, Shared
 from alerts.slots import Slots
 from groundswell.beat import keep_beating
 from groundswell.clock import Clock
@@ -32,6 +41,7 @@ from groundswell.control import ControlView, follow
 from groundswell.decisions import Stage
 from groundswell.errors import Fenced
 from groundswell.keys import Keys
+from groundswell.records import AlertEvent, Channel
 from groundswell.secrets import SecretBox
 from groundswell.settings import Settings
 from groundswell.telemetry import log
@@ -49,12 +59,13 @@ async def run(
     stop: asyncio.Event,
     *,
     steps_s: Sequence[float] = STEPS_S,
+    group_s: float = GROUP_S,
     rng: random.Random | None = None,
     look_ups: LookUps | None = None,
 ) -> None:
     """Deliver alerts until `stop`; then finish the tries under way within `drain_s`.
 
-    `steps_s`, `rng` and `look_ups` (retry schedule, jitter, name resolution) are parameters for tests. Raises
+    `steps_s`, `group_s`, `rng` and `look_ups` (retry schedule, rest of a chat, jitter, names) are for tests. Raises
     Misconfigured and Retryable at the start (NoSecretKey, BadSetting, BrokerAway, RedisAway), Fatal later: then the
     process must end with status 1.
     """
@@ -64,9 +75,13 @@ async def run(
         stack.push_async_callback(redis.aclose)
         producer = await open_producer(settings)
         stack.push_async_callback(close_producer, producer)
-        sender = Sender(rules, clock, settings.deliver_timeout_s, look_ups)
-        stack.callback(sender.close)
-        process = _Process(settings, topology, clock, redis, producer, sender, box, steps_s, rng)
+        mail = MailServer.of(settings)
+        if mail is not None:
+            stack.callback(mail.close)
+        sender = Sender(rules, clock, settings.deliver_timeout_s, look_ups, None if mail is None else mail.send)
+        stack.push_async_callback(sender.close)
+        pace = Pace(rng or random.Random(), steps_s, group_s)  # noqa: S311 - spreads retries, guards nothing
+        process = _Process(settings, topology, clock, redis, producer, sender, box, pace)
         await _plainly(process.run(stop))
 
 
@@ -81,8 +96,7 @@ class _Process:
     producer: AIOKafkaProducer
     sender: Sender
     box: SecretBox
-    steps_s: Sequence[float]
-    rng: random.Random | None
+    pace: Pace
     view: ControlView = field(default_factory=ControlView)
     state: str = "starting"
     note: str = "reads the control topic"
@@ -122,24 +136,30 @@ class _Process:
     async def _lead(self, lanes: Lanes, stop: asyncio.Event) -> None:
         """Plan and send until `stop`. Raises Fenced when the lease is lost."""
         log().info("leads", endpoints=len(self.view.endpoints), allow=self.settings.deliver_allow)
-        slots = Slots(
+        if await lanes.incarnation() != self.view.incarnation:
+            await self._begin(lanes)
+        shared = Shared(
             lanes=lanes,
             view=self.view,
             sender=self.sender,
             box=self.box,
-            producer=self.producer,
-            topology=self.topology,
+            recorder=Recorder(lanes, self.producer, self.topology),
             clock=self.clock,
-            claim_s=self.settings.deliver_timeout_s,
-            steps_s=self.steps_s,
-            rng=self.rng,
+            channel_of=_channel,
+            pace=self.pace,
+            claim_ms=round((self.settings.deliver_timeout_s + CLAIM_SPARE_S) * 1000),
         )
+        slots = Slots(shared, await lanes.health())
+        canary = Canary(self.producer, self.topology, self.clock, self.settings.watch_url, self.settings.canary_s)
         consumer = await open_consumer(self.settings, group=f"{self.topology.prefix}-deliver")
+
+        def heard(event: AlertEvent) -> None:
+            canary.heard(event)
+            drills.heard(event)
+
         try:
             async with asyncio.TaskGroup() as tasks:
-                renewing = tasks.create_task(self._renew(lanes))
-                if await lanes.incarnation() != self.view.incarnation:
-                    await self._begin(lanes)
+                aside = [tasks.create_task(self._renew(lanes))]
                 intake = Intake(
                     consumer=consumer,
                     producer=self.producer,
@@ -148,16 +168,32 @@ class _Process:
                     topology=self.topology,
                     clock=self.clock,
                     wake=slots.wake,
+                    fares=slots.health,
+                    limits_of=_limits,
+                    heard=heard,
+                )
+                drills = Drills(self.producer, self.topology, self.clock, self.settings.drill_s, intake.tell)
+                chores = Chores(
+                    settings=self.settings,
+                    topology=self.topology,
+                    clock=self.clock,
+                    lanes=lanes,
+                    view=self.view,
+                    slots=slots,
+                    producer=self.producer,
+                    limits_of=_limits,
                 )
                 self.intake, self.slots, self.state, self.note = intake, slots, "running", ""
-                working = [tasks.create_task(intake.run(stop)), tasks.create_task(slots.run(stop))]
+                aside += [tasks.create_task(part.run(stop)) for part in (canary, drills)]
+                working = [tasks.create_task(part.run(stop)) for part in (intake, slots, chores)]
                 await stop.wait()
                 self.state = "draining"
                 _, left = await asyncio.wait(working, timeout=self.settings.drain_s)
                 for task in left:
                     task.cancel()  # its delivery stays in its lane and is sent again
                 await asyncio.wait(working)
-                renewing.cancel()
+                for task in aside:
+                    task.cancel()
         finally:
             self.intake = None
             await consumer.stop()
@@ -165,21 +201,33 @@ class _Process:
     async def _begin(self, lanes: Lanes) -> None:
         """Offsets of other topics, or none: Redis is new or was lost."""
         lost = await lanes.incarnation() is None
-        done = await finished(self.settings, self.topology) if lost else set()
-        log().info("begins_anew", delivered_before=len(done), redis_was_empty=lost)
-        await lanes.begin(self.view.incarnation, done)
+        ended = await rebuild(self.settings, self.topology, lanes, self.view, self.clock) if lost else 0
+        log().info("begins_anew", delivered_before=ended, redis_was_empty=lost)
+        await lanes.begin(self.view.incarnation)
 
     async def _renew(self, lanes: Lanes) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
-            if not await lanes.hold(LEASE_MS):
-                raise Fenced("Another process took the lease.", remedy="Nothing to do: this one stands by.")
+            if not await lanes.keep(LEASE_MS):
+                raise Fenced("The lease is gone: another process has it, or Redis lost it.", remedy="Nothing to do.")
 
     def _look(self) -> dict[str, Any]:
         if self.intake is None or self.slots is None:
             return {"state": self.state, "note": self.note}
+        unwell = sum(1 for _ in self.slots.unwell())
         note = f"{len(self.view.endpoints)} endpoints, {self.slots.waiting} deliveries wait"
+        note += f", {unwell} cannot be reached" if unwell else ""
         return {"state": self.state, "in_flight": self.slots.waiting, "lag": self.intake.lag, "note": note}
+
+
+@cache
+def _channel(name: Channel) -> ChannelSpec:
+    return channel_of(name)
+
+
+@cache
+def _limits(name: Channel) -> Limits:
+    return _channel(name).limits
 
 
 async def _first_of(*events: asyncio.Event) -> None:

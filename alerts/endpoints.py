@@ -1,30 +1,142 @@
-"""Endpoints as people handle them on the command line: add, list, remove. The address guard judges at once."""
+"""Endpoints as records: made of what people ask for, changed, given new secrets, sealed anew. The address guard judges at once.
+
+desk.py is who calls this and writes the outcome; `add` does both in one for the demo and for tests.
+"""
 
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
 
+from alerts import wants
+from alerts.channels import channel_of
 from alerts.guard import ConnectionRefusedByGuard, GuardedResolver, LookUps, Rules, Target, UrlRefused, check_url
+from alerts.signing import PRIVATE, new_ed25519_pair, public_key_of
+from groundswell.asked import AskedEndpoint, AskedRotation, EndpointChange
 from groundswell.clock import Clock, SystemClock
 from groundswell.connect import close_producer, open_producer
-from groundswell.control import ControlView, erase, write
-from groundswell.records import Endpoint
+from groundswell.control import write
+from groundswell.errors import WrongShape
+from groundswell.records import Channel, Endpoint, Secret
 from groundswell.secrets import SecretBox, new_signing_secret
 from groundswell.settings import Settings
+from groundswell.text import safe
 from stream.topology import Topology
 
+HOUR_MS = 3_600_000
+ROTATION_MOST_H = 14 * 24
+MAIL = "mailto:"
+ONLY_WEBHOOKS = "Only webhooks sign with Ed25519, with a key made here."
+# Services that would refuse a plain webhook's body: their address says which channel is meant.
+HOSTS: dict[str, Channel] = {
+    "open.feishu.cn": "feishu", "open.larksuite.com": "feishu", "oapi.dingtalk.com": "dingtalk", "qyapi.weixin.qq.com": "wecom",
+    "hooks.slack.com": "slack", "api.telegram.org": "telegram", "discord.com": "discord", "discordapp.com": "discord",
+    "events.pagerduty.com": "pagerduty", "events.eu.pagerduty.com": "pagerduty",
+}  # fmt: skip
 
-class Listed(Struct, frozen=True, kw_only=True):
-    """An endpoint as a list shows it: nothing in it is secret. `created_at` is epoch milliseconds."""
 
-    id: str
-    name: str
-    shown: str
-    created_at: int
-    disabled: bool
-    subjects: list[str]
+async def made(
+    asked: AskedEndpoint, box: SecretBox, rules: Rules, now_ms: int, look_ups: LookUps | None = None
+) -> tuple[Endpoint, str]:
+    """A new endpoint and its secret, which is shown this once; "" where the channel has none.
+
+    Raises Refused (AddressRefused, WrongShape and what the channel's own check raises).
+    """
+    address, shown, channel = await _judged(asked.url, asked.channel, rules, look_ups)
+    secret, public_key = _first_secret(asked, channel)
+    channel_of(channel).check(address, secret)
+    endpoint_id = f"hook_{uuid.uuid4().hex[:20]}"
+    quiet = None if asked.quiet is None else wants.checked_quiet(asked.quiet)
+    endpoint = Endpoint(
+        id=endpoint_id,
+        name=wants.name(asked.name),
+        url=box.seal(address, endpoint_id, "url"),
+        secret=box.seal(secret, endpoint_id, "secret"),
+        shown=shown,
+        created_at=now_ms,
+        channel=channel,
+        lang=asked.lang,
+        subjects=wants.subjects(asked.subjects),
+        topics=wants.topics(asked.topics),
+        languages=wants.languages(asked.languages),
+        severity=asked.severity,
+        quiet=quiet,
+        repeat_s=wants.repeat(asked.repeat_s),
+        escalates_after_s=wants.escalation(asked.escalates_after_s),
+        drills=asked.drills,
+        public_key=public_key,
+    )
+    return endpoint, secret
+
+
+async def changed(
+    endpoint: Endpoint, change: EndpointChange, box: SecretBox, rules: Rules, look_ups: LookUps | None = None
+) -> Endpoint:
+    """The endpoint with what was asked for. Raises Refused, and NoSecretKey where a new address needs the old secret."""
+    asked = {name: value for name, value in asdict(change).items() if value is not UNSET}
+    if "url" in asked:
+        address, shown, _ = await _judged(asked.pop("url"), endpoint.channel, rules, look_ups)
+        channel_of(endpoint.channel).check(address, box.open(endpoint.secret, endpoint.id, "secret"))
+        asked |= {"url": box.seal(address, endpoint.id, "url"), "shown": shown}
+    checks: dict[str, Callable[[Any], Any]] = {
+        "name": wants.name, "subjects": wants.subjects, "topics": wants.topics, "languages": wants.languages,
+        "repeat_s": wants.repeat, "escalates_after_s": wants.escalation,
+        "quiet": lambda quiet: None if quiet is None else wants.checked_quiet(quiet),
+    }  # fmt: skip
+    return replace(
+        endpoint, **{name: checks[name](value) if name in checks else value for name, value in asked.items()}
+    )
+
+
+def rotated(endpoint: Endpoint, asked: AskedRotation, box: SecretBox, now_ms: int) -> tuple[Endpoint, str]:
+    """The endpoint with a new secret, and that secret; a webhook's old one signs too until its hours are over.
+
+    Raises WrongShape, NoSecretKey, and what the channel's own check raises.
+    """
+    if not 0 <= asked.hours <= ROTATION_MOST_H:
+        raise WrongShape(
+            f"The old secret cannot stay for {asked.hours:g} hours.", remedy=f"Give 0 to {ROTATION_MOST_H} hours."
+        )
+    public_key = ""
+    if asked.v1a and (endpoint.channel != "webhook" or asked.secret):
+        raise WrongShape(ONLY_WEBHOOKS, remedy="Leave --v1a out, or --secret.")
+    if endpoint.channel != "webhook":
+        if not asked.secret:
+            raise WrongShape(
+                f"The secret of a {endpoint.channel} endpoint is made by that service.",
+                remedy="Make a new one there and give it with --secret; one that is part of the address changes with --url.",
+            )
+        secret = asked.secret
+    elif asked.secret:
+        secret, public_key = asked.secret, _public(asked.secret)
+    elif endpoint.public_key or asked.v1a:
+        secret, public_key = new_ed25519_pair()
+    else:
+        secret = new_signing_secret()
+    channel_of(endpoint.channel).check(box.open(endpoint.url, endpoint.id, "url"), secret)
+    signs_on = endpoint.channel == "webhook" and asked.hours > 0
+    return replace(
+        endpoint,
+        secret=box.seal(secret, endpoint.id, "secret"),
+        public_key=public_key,
+        old_secret=endpoint.secret if signs_on else None,
+        old_until=now_ms + round(asked.hours * HOUR_MS) if signs_on else 0,
+    ), secret
+
+
+def resealed(endpoint: Endpoint, box: SecretBox) -> Endpoint:
+    """The same endpoint, sealed with the ring's first key; the very same object when it is already. Raises NoSecretKey."""
+    sealed = {"url": endpoint.url, "secret": endpoint.secret, "old_secret": endpoint.old_secret}
+    anew: dict[str, Secret] = {}
+    for field, found in sealed.items():
+        if found is not None and not box.is_current(found):
+            bound = "url" if field == "url" else "secret"  # an old secret is the secret that it was, moved as it lay
+            anew[field] = box.seal(box.open(found, endpoint.id, bound), endpoint.id, bound)
+    return replace(endpoint, **anew) if anew else endpoint
 
 
 async def add(
@@ -37,24 +149,14 @@ async def add(
     clock: Clock | None = None,
     look_ups: LookUps | None = None,
 ) -> tuple[Endpoint, str]:
-    """Make an endpoint known and return it with its signing secret, which is shown this once.
+    """Make a webhook known and return it with its signing secret, which is shown this once.
 
     `subjects` limits it to these and their pairs with topics. Raises AddressRefused, NoSecretKey, BrokerAway,
     ProduceFailed.
     """
+    asked = AskedEndpoint(url=url, name=name, channel="webhook", subjects=list(subjects))
     box, rules = SecretBox(settings.secret_key), Rules.of(settings)
-    target = check_url(url, rules)
-    await _check_name(target, rules, look_ups or LookUps())
-    endpoint_id, secret = f"hook_{uuid.uuid4().hex[:20]}", new_signing_secret()
-    endpoint = Endpoint(
-        id=endpoint_id,
-        name=name,
-        url=box.seal(target.url, endpoint_id, "url"),
-        secret=box.seal(secret, endpoint_id, "secret"),
-        shown=target.shown,
-        created_at=(clock or SystemClock()).now_ms(),
-        subjects=list(subjects),
-    )
+    endpoint, secret = await made(asked, box, rules, (clock or SystemClock()).now_ms(), look_ups)
     producer = await open_producer(settings)
     try:
         await write(producer, topology, endpoint)
@@ -63,37 +165,54 @@ async def add(
     return endpoint, secret
 
 
-async def remove(settings: Settings, topology: Topology, endpoint_id: str) -> None:
-    """Forget an endpoint; what waits for it is dropped. Raises BrokerAway, ProduceFailed."""
-    producer = await open_producer(settings)
-    try:
-        await erase(producer, topology, endpoint_id)
-    finally:
-        await close_producer(producer)
+async def _judged(
+    url: str, channel: Channel | Literal[""], rules: Rules, look_ups: LookUps | None
+) -> tuple[str, str, Channel]:
+    """The address, what of it may be shown, and the channel it is for. Raises AddressRefused."""
+    address = url.strip()
+    if channel == "email" or (not channel and address.lower().startswith(MAIL)):
+        return _mail(address)
+    target = check_url(address, rules)
+    await _check_name(target, rules, look_ups)
+    return target.url, target.shown, channel or HOSTS.get(target.host, "webhook")
 
 
-def listing(view: ControlView) -> list[Listed]:
-    """All endpoints, oldest first."""
-    return [
-        Listed(
-            id=found.id,
-            name=found.name,
-            shown=found.shown,
-            created_at=found.created_at,
-            disabled=found.disabled,
-            subjects=found.subjects,
-        )
-        for found in sorted(view.endpoints.values(), key=lambda found: found.created_at)
-    ]
+def _mail(address: str) -> tuple[str, str, Channel]:
+    plain = address[len(MAIL) :] if address.lower().startswith(MAIL) else address
+    local, at, host = plain.rpartition("@")
+    blank_or_list = any(char <= " " or char in ',;<>"()\\\x7f' for char in plain)
+    if not (local and at and "." in host) or blank_or_list or not plain.isascii() or len(plain) > 254:
+        raise WrongShape(f"{safe(plain, 60)!r} is no mail address.", remedy="Write one address: desk@bank.example.")
+    return MAIL + plain, f"{MAIL}{local[0]}…@{host}", "email"
 
 
-async def _check_name(target: Target, rules: Rules, look_ups: LookUps) -> None:
+def _first_secret(asked: AskedEndpoint, channel: Channel) -> tuple[str, str]:
+    """Secret and public key of a new endpoint. Raises WrongShape."""
+    if asked.v1a and (channel != "webhook" or asked.secret):
+        raise WrongShape(ONLY_WEBHOOKS, remedy="Leave --v1a out, or --secret and --channel.")
+    if asked.v1a:
+        return new_ed25519_pair()
+    if asked.secret or channel != "webhook":
+        return asked.secret, _public(asked.secret)
+    return new_signing_secret(), ""
+
+
+def _public(secret: str) -> str:
+    """The public half of a given whsk_; nothing of other secrets, and the channel's check refuses what is broken."""
+    with suppress(ValueError):
+        return public_key_of(secret) if secret.startswith(PRIVATE) else ""
+    return ""
+
+
+async def _check_name(target: Target, rules: Rules, look_ups: LookUps | None) -> None:
     """What the name resolves to now is judged now. A name unknown here may be known where deliver runs."""
+    asked = look_ups or LookUps()
     try:
-        await GuardedResolver(target, rules, look_ups).resolve(target.host, target.port, socket.AF_UNSPEC)
+        await GuardedResolver(target, rules, asked).resolve(target.host, target.port, socket.AF_UNSPEC)
     except ConnectionRefusedByGuard as error:
         raise UrlRefused("resolved", "The address resolves to one that is not public.") from error
     except OSError:
         return
     finally:
-        look_ups.close()
+        if look_ups is None:
+            asked.close()

@@ -1,19 +1,24 @@
-"""What waits to be sent, in Redis: one lane an endpoint and episode, so that events arrive in order and none is lost.
+"""What waits to be sent, in Redis: lanes in which events keep their order, and none is lost.
 
 Each step is one script in lua/ (read accept.lua first), fenced by the lease of the one process that plans and sends. A
-process that is killed leaves its place here and nowhere else. All under Keys.delivery, one slot:
+process that is killed leaves its place here and nowhere else. A webhook has one lane an episode, so that an event that
+fails holds back its own episode alone; a chat or a mailbox has one lane, `all`, since one message says all that waits
+there. One long file, so that every key has one place. All are under Keys.delivery, one slot:
 
 lease                       token of the process that plans and sends; expires
 inc, hwm                    which set of topics; hash partition -> last planned offset
 books                       hash: read, applied, duplicate, dead_lettered
-episode:<id>                hash: newest sequence and event, told:<endpoint> -> newest sequence planned for it
+episode:<id>                hash: sequence; while it is open also head, body of the newest event, told:<endpoint> -> Told
+look                        zset: open episode -> when to plan it again, ms; inf: only when something changes
 event:<id>                  the exact bytes of an event; expires
-lane:<endpoint>:<episode>   list: event|type, the first one is due or on its way
-due:<endpoint>              zset: episode -> when its lane is next tried, ms
-claims, tries:<endpoint>    hash: episode -> fence of the try under way; -> tries so far
-held                        zset: episode -> when a silence that held something back ends, ms
-waiting, gone               hash: endpoint -> deliveries that wait; -> when it answered 410
-done                        set: endpoint|event finished before Redis was lost; expires
+lane:<endpoint>:<lane>      list: event|say|episode|planned_ms|flag, the first ones are due or on their way
+due:<endpoint>              zset: lane -> when it is next tried, ms
+claims, tries:<endpoint>    hash: lane -> fence:count of the try under way; -> tries so far
+resting, spaced             hash: endpoint -> until when it wants no more; until when not even what is urgent
+health                      hash: endpoint -> Health JSON; without a field it is healthy
+waiting                     hash: endpoint -> deliveries that wait
+rebuilt, done:<event>       finished before Redis was lost: a mark; hash endpoint -> when; both expire
+errand:<id>                 an errand that was done; expires
 log:<endpoint>              list: DeliveryOutcome JSON, newest first, capped
 """
 
@@ -23,7 +28,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from redis.exceptions import NoScriptError
 
+from alerts.case import Head, Told
+from alerts.health import Health
+from alerts.say import Say
 from groundswell.books import Counts
 from groundswell.connect import RedisClient
 from groundswell.decisions import Fate
@@ -33,32 +42,84 @@ from groundswell.records import DeliveryOutcome
 
 LANE_MOST = 100
 LOG_MOST = 1_000
-EPISODE_MS = 90 * 86_400_000
+BODY_MS = 96 * 3_600_000  # all steps of the schedule with the largest jitter, and some
+OPEN_MS = 90 * 86_400_000
+CLOSED_MS = 8 * 86_400_000
 DONE_MS = 8 * 86_400_000
+ERRAND_MS = 7_200_000
+ALL = "all"  # the lane of a chat or a mailbox
+PUSH = "push"
 
 _SCRIPTS = {
     name: (Path(__file__).parent / "lua" / f"{name}.lua").read_text(encoding="utf-8")
     for name in ("lease", "accept", "claim", "finish")
 }
+_told = msgspec.json.Decoder(Told).decode
+_head = msgspec.json.Decoder(Head).decode
+_health = msgspec.json.Decoder(Health).decode
+_encode = msgspec.json.Encoder().encode
 
 
-class Told(Struct, frozen=True):
-    """What is known of an episode: its newest sequence and event, and the newest sequence planned for each endpoint."""
+class Known(Struct, frozen=True):
+    """What is known of an episode. `sequence` -1: nothing; without `head` it is over and all was told."""
 
     sequence: int = -1
+    head: Head | None = None
+    body: bytes = b""
+    told: dict[str, Told] = {}
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """One thing for one endpoint. Without `event` it is only noted as told."""
+
+    endpoint: str
+    told: Told | None
     event: str = ""
-    by_endpoint: dict[str, int] = {}
+    say: Say = Say.FIRING
+    lane: str = ""
+    urgent: bool = False
+    replayed: bool = False
+
+
+class Accept(Struct, frozen=True, kw_only=True):
+    """One episode as planned, to be made lasting.
+
+    `place` is (partition, offset) on the alerts topic, None when no record is behind it; `body` are the bytes of the newest
+    event (empty: as they were), `bodies` those of what is told; `look_ms` says when to plan again (inf: when something
+    changes), None forgets; `close`: nobody needs more of it. A `refused` record is only counted.
+    """
+
+    place: tuple[int, int] | None
+    now_ms: int
+    refused: bool = False
+    episode: str = ""
+    sequence: int = 0
+    head: Head | None = None
+    body: bytes = b""
+    bodies: dict[str, bytes] = {}
+    tellings: list[Telling] = []
+    look_ms: float | None = None
+    close: bool = False
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One delivery that is due: try number `attempt` of one event. `body` is empty when it waited until it expired."""
+    """One delivery that is due. `body` is empty when it waited until it expired."""
 
-    episode: str
     event: str
-    type: str
-    attempt: int
-    fence: str
+    say: Say
+    episode: str
+    planned_ms: int
+    replayed: bool
     body: bytes
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What one try is to deliver: the first items of a lane, in order."""
+
+    lane: str
+    fence: str
+    attempt: int
+    items: list[Item]
 
 
 class Wait(Struct, frozen=True):
@@ -67,39 +128,90 @@ class Wait(Struct, frozen=True):
     until_ms: int | None
 
 
+class Finish(Struct, frozen=True, kw_only=True):
+    """How one try ended: `pop` items are done with. `again_ms` when the others wait for the next try of this one."""
+
+    endpoint: str
+    claim: Claim
+    rows: list[DeliveryOutcome]
+    pop: int
+    again_ms: int | None = None
+    rest_ms: int | None = None  # the endpoint wants no more until then,
+    spaced_ms: int = 0  # and not even what is urgent until then
+    following_ms: int = 0  # when what is left in the lane goes
+    health: Health | None = None  # None: as it was
+    heal: bool = False  # all its lanes are due now
+
+
 class Lanes:
     """The lanes as one process sees them; `token` is its name in the lease."""
 
     def __init__(self, redis: RedisClient, keys: Keys, token: str) -> None:
         self._redis, self._prefix, self._token = redis, keys.delivery, token
+        self._hashes: dict[str, str] = {}
 
     # -- the lease ---------------------------------------------------------------------------------------------
 
     async def hold(self, lease_ms: int) -> bool:
         """Take the lease or keep it; False while another process has it."""
-        return bool(await self._eval("lease", lease_ms))
+        return bool(await self._eval("lease", lease_ms, 1))
+
+    async def keep(self, lease_ms: int) -> bool:
+        """Keep the lease; False when it is not ours any more, also when a lost Redis holds none: begin anew then."""
+        return bool(await self._eval("lease", lease_ms, 0))
 
     async def let_go(self) -> None:
         """Give the lease back, so that a standby need not wait for its end."""
-        await self._eval("lease", 0)
+        await self._eval("lease", 0, 0)
 
-    # -- planning ----------------------------------------------------------------------------------------------
+    # -- the beginning -----------------------------------------------------------------------------------------
 
     async def incarnation(self) -> str | None:
         """The set of topics whose offsets are kept here; None in an empty Redis."""
         found = await self._redis.get(f"{self._prefix}:inc")
         return None if found is None else found.decode()
 
-    async def begin(self, incarnation: str, done: Iterable[tuple[str, str]] = ()) -> None:
-        """Forget the offsets of other topics. `done`: (endpoint, event) finished before this Redis was empty."""
-        name = f"{self._prefix}:done"
+    async def begin(self, incarnation: str) -> None:
+        """Forget the offsets of other topics."""
         async with self._redis.pipeline(transaction=True) as pipe:
-            for endpoint, event in done:
-                pipe.sadd(name, f"{endpoint}|{event}")
-            pipe.pexpire(name, DONE_MS)
             pipe.delete(f"{self._prefix}:hwm")
             pipe.set(f"{self._prefix}:inc", incarnation)
             await pipe.execute()
+
+    async def remember(self, rows: Iterable[DeliveryOutcome]) -> None:
+        """Deliveries that ended before this Redis was empty: they are told, and not sent again."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for row in rows:
+                name = f"{self._prefix}:done:{row.event}"
+                pipe.hset(name, row.endpoint, row.at)
+                pipe.pexpire(name, DONE_MS)
+            pipe.set(f"{self._prefix}:rebuilt", 1, px=DONE_MS)
+            await pipe.execute()
+
+    async def set_health(self, endpoint: str, health: Health) -> None:
+        """How an endpoint fares, outside a try: an errand enabled it, or a lost Redis is rebuilt."""
+        await self._redis.hset(f"{self._prefix}:health", endpoint, _encode(health))
+
+    async def enable(self, endpoint: str, health: Health, now_ms: int) -> None:
+        """An endpoint may be tried again: all that waits for it is due."""
+        p = self._prefix
+        lanes = [name.decode() for name in await self._redis.zrange(f"{p}:due:{endpoint}", 0, -1)]
+        claimed = {name.decode() for name in await self._redis.hkeys(f"{p}:claims:{endpoint}")}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(f"{p}:health", endpoint, _encode(health))
+            for lane in lanes:
+                if lane not in claimed:
+                    pipe.zadd(f"{p}:due:{endpoint}", {lane: now_ms}, xx=True)
+            await pipe.execute()
+
+    async def rebuilt(self) -> bool:
+        """Whether `done` may know anything."""
+        return bool(await self._redis.exists(f"{self._prefix}:rebuilt"))
+
+    async def done(self, event: str) -> dict[str, int]:
+        """Endpoint -> when this event was finished there before Redis was lost."""
+        found = await self._redis.hgetall(f"{self._prefix}:done:{event}")
+        return {endpoint.decode(): int(at) for endpoint, at in found.items()}
 
     async def planned(self) -> dict[int, int]:
         """Partition -> last planned offset."""
@@ -110,138 +222,178 @@ class Lanes:
         """The topic holds less than was planned: it was made anew, so its offsets begin again."""
         await self._redis.hdel(f"{self._prefix}:hwm", str(partition))
 
-    async def told(self, episode: str) -> Told:
-        """What is known of an episode so far."""
-        found = {
-            name.decode(): value
-            for name, value in (await self._redis.hgetall(f"{self._prefix}:episode:{episode}")).items()
-        }
-        if "sequence" not in found:
-            return Told()
-        by_endpoint = {name[5:]: int(value) for name, value in found.items() if name.startswith("told:")}
-        return Told(int(found["sequence"]), found["event"].decode(), by_endpoint)
+    # -- planning ----------------------------------------------------------------------------------------------
 
-    async def was_done(self, event: str, endpoints: Sequence[str]) -> set[str]:
-        """Which of the endpoints had this event finished before Redis was lost."""
-        if not endpoints:
-            return set()
-        found = await self._redis.smismember(f"{self._prefix}:done", [f"{endpoint}|{event}" for endpoint in endpoints])
-        return {endpoint for endpoint, known in zip(endpoints, found, strict=True) if known}
+    async def known(self, episodes: Sequence[str]) -> dict[str, Known]:
+        """What is known of episodes so far."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for episode in episodes:
+                pipe.hgetall(f"{self._prefix}:episode:{episode}")
+            return dict(zip(episodes, map(_known, await pipe.execute()), strict=True))
 
-    async def accept(
-        self,
-        place: tuple[int, int] | None,
-        *,
-        episode: str,
-        sequence: int,
-        event: str,
-        type: str,  # noqa: A002 - the field's name on the wire
-        body: bytes,
-        now_ms: int,
-        body_ms: int,
-        endpoints: Sequence[str],
-        held_until_ms: int = 0,
-    ) -> str:
-        """Plan one event: `seen` (this offset was planned), `duplicate` (a newer or the same event was), or `applied`.
+    async def accept(self, *planned: Accept) -> list[tuple[str, dict[str, int]]]:
+        """Make plans lasting, in order and one round trip.
 
-        `place` is (partition, offset) on the alerts topic; None tells an episode's newest event again after a silence.
-        Raises Fenced when another process holds the lease, UnfitRedis when a key holds something foreign.
+        Each answers `seen` (this offset was planned), `duplicate` (something newer was), `dead_lettered` or `applied`, and until
+        when an endpoint must rest before it is told. Raises Fenced when another process holds the lease, UnfitRedis when
+        a key holds something foreign.
         """
-        partition, offset = place if place is not None else ("", 0)
-        return await self._accept(
-            partition, offset, "", episode, sequence, event, type, body, now_ms, body_ms, EPISODE_MS, held_until_ms,
-            LANE_MOST, *endpoints,
-        )  # fmt: skip
+        answers = await self._run_all("accept", [_accept_args(one) for one in planned])
+        return [(answer[0], _rests(answer)) for answer in answers]
 
-    async def refuse(self, place: tuple[int, int], now_ms: int) -> str:
-        """Count a record that is a dead letter now: `seen` or `dead_lettered`."""
-        return await self._accept(*place, Fate.DEAD_LETTERED.value, "", 0, "", "", b"", now_ms, 1, 1, 0, LANE_MOST)
+    async def push(
+        self, episode: str, now_ms: int, bodies: dict[str, bytes], tellings: list[Telling]
+    ) -> dict[str, int]:
+        """Into the lanes, whatever was planned of that episode: a test, a replay."""
+        one = Accept(place=None, now_ms=now_ms, episode=episode, bodies=bodies, tellings=tellings)
+        return _rests((await self._run_all("accept", [_accept_args(one, fate=PUSH)]))[0])
 
-    async def _accept(self, *args: Any) -> str:
-        return str((await self._run("accept", *args))[0])
+    async def open(self, until_ms: int | None = None, most: int = 1_000_000) -> list[str]:
+        """Open episodes that are to be planned again by then; all of them without a time."""
+        end: int | str = "+inf" if until_ms is None else until_ms
+        found = await self._redis.zrangebyscore(f"{self._prefix}:look", "-inf", end, start=0, num=most)
+        return [name.decode() for name in found]
 
-    async def held(self, until_ms: int | None = None) -> list[str]:
-        """Episodes of which something is held back by a silence that ends by then; all of them without a time."""
-        most: int | str = "+inf" if until_ms is None else until_ms
-        return [name.decode() for name in await self._redis.zrangebyscore(f"{self._prefix}:held", "-inf", most)]
+    async def bodies(self, episodes: Sequence[str]) -> list[bytes]:
+        """The newest events of open episodes; empty where their state expired."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for episode in episodes:
+                pipe.hget(f"{self._prefix}:episode:{episode}", "body")
+            return [body or b"" for body in await pipe.execute()]
 
-    async def body(self, event: str) -> bytes:
-        """The bytes of an event; empty when they expired."""
-        return await self._redis.get(f"{self._prefix}:event:{event}") or b""
+    async def forget(self, episode: str) -> None:
+        """Its state expired: nothing is left to plan."""
+        await self._redis.zrem(f"{self._prefix}:look", episode)
+
+    async def was_run(self, errand: str) -> bool:
+        """Whether this errand was done."""
+        return bool(await self._redis.exists(f"{self._prefix}:errand:{errand}"))
+
+    async def note_run(self, errand: str) -> None:
+        """This errand is done."""
+        await self._redis.set(f"{self._prefix}:errand:{errand}", 1, px=ERRAND_MS)
 
     # -- sending -----------------------------------------------------------------------------------------------
 
-    async def claim(self, endpoint: str, now_ms: int, claim_ms: int, *, first: bool = False) -> Item | Wait:
-        """The next delivery due at an endpoint, or when one is. `first` takes over what a killed process had begun."""
-        answer = await self._run("claim", endpoint, now_ms, claim_ms, int(first))
+    async def claim(
+        self,
+        endpoint: str,
+        now_ms: int,
+        claim_ms: int,
+        *,
+        first: bool = False,
+        lanes: int = 1,
+        items: int = 1,
+        wanted: str = "",
+    ) -> list[Claim] | Wait:
+        """What is due at an endpoint, of up to so many lanes, or when something is.
+
+        `first` takes over what a killed process had begun; the lane `wanted` goes before others.
+        """
+        answer = await self._run("claim", endpoint, now_ms, claim_ms, int(first), lanes, items, wanted)
         if answer[0] == "wait":
             return Wait(int(answer[1]) if answer[1] else None)
-        episode, event, kind, attempt, fence, body = answer[1:]
-        return Item(
-            episode=episode.decode(),
-            event=event.decode(),
-            type=kind.decode(),
-            attempt=int(attempt),
-            fence=fence.decode(),
-            body=body,
-        )
+        return [
+            Claim(
+                lane=lane.decode(),
+                fence=fence.decode(),
+                attempt=int(attempt),
+                items=[_item(raw, body) for raw, body in zip(taken[::2], taken[1::2], strict=True)],
+            )
+            for lane, fence, attempt, taken in answer[1:]
+        ]
 
-    async def finish(
-        self, endpoint: str, item: Item, row: DeliveryOutcome, now_ms: int, again_ms: int | None = None
-    ) -> bool:
-        """Note how a try ended; `again_ms` keeps it waiting until then. False: the claim was no longer ours."""
-        again: int | str = "" if again_ms is None else again_ms
-        answer = await self._run(
-            "finish", endpoint, item.episode, item.fence, now_ms, again, msgspec.json.encode(row), LOG_MOST
-        )
-        return bool(answer[0] == "ok")
+    async def finish(self, ended: Sequence[Finish]) -> list[bool]:
+        """Note how tries ended, in one round trip. False: the claim was no longer ours."""
+        return [answer[0] == "ok" for answer in await self._run_all("finish", [_finish_args(one) for one in ended])]
+
+    async def log(self, row: DeliveryOutcome) -> None:
+        """One row of an endpoint's log that no try is behind."""
+        name = f"{self._prefix}:log:{row.endpoint}"
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.lpush(name, _encode(row))
+            pipe.ltrim(name, 0, LOG_MOST - 1)
+            await pipe.execute()
+
+    async def waiting_events(self, endpoint: str) -> set[str]:
+        """The events that wait for an endpoint."""
+        lanes = [name.decode() for name in await self._redis.zrange(f"{self._prefix}:due:{endpoint}", 0, -1)]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for lane in lanes:
+                pipe.lrange(f"{self._prefix}:lane:{endpoint}:{lane}", 0, -1)
+            return {raw.decode().partition("|")[0] for items in await pipe.execute() for raw in items}
 
     async def waiting(self) -> dict[str, int]:
         """Endpoint -> deliveries that wait."""
         found = await self._redis.hgetall(f"{self._prefix}:waiting")
         return {name.decode(): int(count) for name, count in found.items()}
 
-    async def gone(self) -> set[str]:
-        """Endpoints that answered 410."""
-        return {name.decode() for name in await self._redis.hkeys(f"{self._prefix}:gone")}
+    async def health(self) -> dict[str, Health]:
+        """How each endpoint fares that was tried."""
+        return _healths(await self._redis.hgetall(f"{self._prefix}:health"))
 
-    async def close_endpoint(self, endpoint: str, *, gone_at_ms: int | None = None) -> int:
-        """Drop all that waits for an endpoint, and say how much; with a time it is marked gone and its log stays."""
+    async def drop(self, endpoint: str) -> int:
+        """An endpoint was removed: drop all that is kept of it, and say how much waited."""
         p = self._prefix
-        episodes = [name.decode() for name in await self._redis.zrange(f"{p}:due:{endpoint}", 0, -1)]
+        lanes = [name.decode() for name in await self._redis.zrange(f"{p}:due:{endpoint}", 0, -1)]
         waiting = int(await self._redis.hget(f"{p}:waiting", endpoint) or 0)
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(*(f"{p}:lane:{endpoint}:{episode}" for episode in episodes), f"{p}:due:{endpoint}")
-            pipe.delete(f"{p}:claims:{endpoint}", f"{p}:tries:{endpoint}")
-            if gone_at_ms is None:
-                pipe.hdel(f"{p}:waiting", endpoint)
-                pipe.hdel(f"{p}:gone", endpoint)
-                pipe.delete(f"{p}:log:{endpoint}")
-            else:
-                pipe.hset(f"{p}:waiting", endpoint, 0)
-                pipe.hset(f"{p}:gone", endpoint, gone_at_ms)
+            pipe.delete(*(f"{p}:lane:{endpoint}:{lane}" for lane in lanes), f"{p}:due:{endpoint}")
+            pipe.delete(f"{p}:claims:{endpoint}", f"{p}:tries:{endpoint}", f"{p}:log:{endpoint}")
+            for name in ("waiting", "health", "resting", "spaced"):
+                pipe.hdel(f"{p}:{name}", endpoint)
             await pipe.execute()
         return waiting
 
     async def _run(self, name: str, *args: Any) -> list[Any]:
-        answer: list[Any] = await self._eval(name, *args)
-        answer[0] = answer[0].decode()
-        if answer[0] == "fenced":
-            raise Fenced("Another process plans and sends now.", remedy="Nothing to do: this one stands by.")
-        if answer[0] == "broken":
-            key = answer[1].decode()
-            raise UnfitRedis(f"The key {key} holds something that is not ours.", remedy="Look at it, then delete it.")
-        return answer
+        return (await self._run_all(name, [args]))[0]
+
+    async def _run_all(self, name: str, calls: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        answers: list[list[Any]] = await self._eval_all(name, calls)
+        for answer in answers:
+            answer[0] = answer[0].decode()
+            if answer[0] == "fenced":
+                raise Fenced("Another process plans and sends now.", remedy="Nothing to do: this one stands by.")
+            if answer[0] == "broken":
+                key = answer[1].decode()
+                raise UnfitRedis(
+                    f"The key {key} holds something that is not ours.", remedy="Look at it, then delete it."
+                )
+        return answers
 
     async def _eval(self, name: str, *args: Any) -> Any:
-        # The whole text each time, not its hash: the embedded Redis closes a connection on every error, NOSCRIPT too.
-        return await self._redis.eval(_SCRIPTS[name], 1, f"{self._prefix}:lease", self._prefix, self._token, *args)
+        return (await self._eval_all(name, [args]))[0]
+
+    async def _eval_all(self, name: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        if name not in self._hashes:
+            self._hashes[name] = await self._redis.script_load(_SCRIPTS[name])
+        try:
+            return await self._send(name, calls)
+        except NoScriptError:
+            # Redis was restarted. The embedded one also closes a connection on every error.
+            await self._redis.connection_pool.disconnect()
+            self._hashes[name] = await self._redis.script_load(_SCRIPTS[name])
+            return await self._send(name, calls)
+
+    async def _send(self, name: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        key, sha = f"{self._prefix}:lease", self._hashes[name]
+        if len(calls) == 1:
+            return [await self._redis.evalsha(sha, 1, key, self._prefix, self._token, *calls[0])]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for args in calls:
+                pipe.evalsha(sha, 1, key, self._prefix, self._token, *args)
+            return list(await pipe.execute())
 
 
 async def books(redis: RedisClient, keys: Keys) -> Counts:
     """The books of deliver: alert events read, and what became of each; changed in the same script as the offset."""
     found: Mapping[bytes, bytes] = await redis.hgetall(f"{keys.delivery}:books")
     return Counts(**{name.decode(): int(count) for name, count in found.items()})
+
+
+async def health(redis: RedisClient, keys: Keys) -> dict[str, Health]:
+    """How each endpoint fares, for pages and the command line; one that is not named was never tried, or is healthy."""
+    return _healths(await redis.hgetall(f"{keys.delivery}:health"))
 
 
 async def deliveries(redis: RedisClient, keys: Keys, endpoint: str = "", limit: int = 100) -> list[DeliveryOutcome]:
@@ -252,3 +404,62 @@ async def deliveries(redis: RedisClient, keys: Keys, endpoint: str = "", limit: 
         raw = await redis.lrange(f"{keys.delivery}:log:{name}", 0, limit - 1)
         rows += (msgspec.json.decode(row, type=DeliveryOutcome) for row in raw)
     return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
+
+
+def _known(found: Mapping[bytes, bytes]) -> Known:
+    if b"sequence" not in found:
+        return Known()
+    head = found.get(b"head")
+    told = {name[5:].decode(): _told(value) for name, value in found.items() if name.startswith(b"told:")}
+    return Known(int(found[b"sequence"]), _head(head) if head else None, found.get(b"body", b""), told)
+
+
+def _accept_args(one: Accept, fate: str = "") -> list[Any]:
+    partition, offset = one.place if one.place is not None else ("", 0)
+    look = "" if one.look_ms is None else "+inf" if one.look_ms == float("inf") else round(one.look_ms)
+    args: list[Any] = [
+        partition, offset, Fate.DEAD_LETTERED.value if one.refused else fate, one.episode, one.sequence,
+        b"" if one.head is None else _encode(one.head), one.body, one.now_ms, BODY_MS,
+        CLOSED_MS if one.close else OPEN_MS, look, int(one.close), LANE_MOST, len(one.bodies),
+    ]  # fmt: skip
+    args += [part for pair in one.bodies.items() for part in pair]
+    for telling in one.tellings:
+        flag = "u" if telling.urgent else "r" if telling.replayed else "-"
+        item = f"{telling.event}|{telling.say}|{one.episode}|{one.now_ms}|{flag}"
+        args += (telling.endpoint, b"" if telling.told is None else _encode(telling.told), telling.lane, item)
+    return args
+
+
+def _rests(answer: Sequence[Any]) -> dict[str, int]:
+    return {endpoint.decode(): int(until) for endpoint, until in zip(answer[1::2], answer[2::2], strict=True)}
+
+
+def _healths(found: Mapping[bytes, bytes]) -> dict[str, Health]:
+    return {endpoint.decode(): _health(raw) for endpoint, raw in found.items()}
+
+
+def _item(raw: bytes, body: bytes) -> Item:
+    event, say, episode, planned, flag = raw.decode().split("|")
+    return Item(
+        event=event, say=Say(say), episode=episode, planned_ms=int(planned), replayed=flag == "r", body=body
+    )  # fmt: skip
+
+
+def _finish_args(one: Finish) -> list[Any]:
+    now = one.rows[0].at if one.rows else one.following_ms
+    return [
+        one.endpoint,
+        one.claim.lane,
+        one.claim.fence,
+        now,
+        one.pop,
+        "" if one.again_ms is None else one.again_ms,
+        "" if one.rest_ms is None else one.rest_ms,
+        one.spaced_ms,
+        one.following_ms or now,
+        int(one.again_ms is None),
+        LOG_MOST,
+        b"" if one.health is None else _encode(one.health),
+        int(one.heal),
+        *(_encode(row) for row in one.rows),
+    ]

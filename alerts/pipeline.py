@@ -1,132 +1,83 @@
-"""Which endpoints hear of an alert event, and why others do not: STAGES, top to bottom, the first that objects wins.
+"""What an endpoint is to hear of an episode now, and why it hears nothing: what it was told last against what is true.
 
-Pure: an event, an endpoint, what people set and what was told already. intake.py asks, lanes.py remembers.
+Pure. `decide` runs on every event, when its time comes (`again_ms`) and when people change something; it first asks what
+there would be to say (`news`), then STAGES from top to bottom, of which the first objection wins. stages.py has them,
+intake.py asks, lanes.py remembers.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
 
-from groundswell.decisions import Delivery
-from groundswell.records import AlertEvent, Endpoint, Silence
+import msgspec
 
-LATEST_MS = 76 * 3_600_000  # an event older than this is news to nobody
-SKEW_MS = 300_000  # clocks of two machines may differ by this much
+from alerts.case import CLOSES, OPENS, Case, Decision, Told, acknowledged
+from alerts.say import Say
+from alerts.stages import STAGES
+from groundswell.records import Acknowledged, Acknowledgement, AlertEvent
+from groundswell.times import rfc3339
 
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One event for one endpoint, now. Times are epoch milliseconds."""
-
-    event: AlertEvent
-    endpoint: Endpoint
-    written_at: int  # when the event got to its topic; 0 when unknown
-    now: int
-    silences: Sequence[Silence] = ()
-    told: int = -1  # newest sequence of this episode planned for this endpoint; -1: nothing was
-    done: bool = False  # finished before Redis was lost
-    gone: bool = False  # the endpoint answered 410
+SAYS = {"endpoint.disabled": Say.DISABLED, "endpoint.recovered": Say.RECOVERED, "endpoint.test": Say.TEST}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The endpoints to send to, the reason for each other one, and when a silence ends (0: none holds it back)."""
-
-    send: list[str] = field(default_factory=list)
-    kept: dict[str, Delivery] = field(default_factory=dict)
-    held_until: int = 0
-
-
-def expired(case: Case) -> Delivery | None:
-    """Nobody needs a warning three days late: it is read again only because a Redis was lost."""
-    return Delivery.EXPIRED if 0 < case.written_at < case.now - LATEST_MS else None
-
-
-def disabled(case: Case) -> Delivery | None:
-    """The operator switched the endpoint off, or it said itself that it is gone."""
-    return Delivery.DISABLED if case.endpoint.disabled or case.gone else None
-
-
-def not_routed(case: Case) -> Delivery | None:
-    """The endpoint wants other subjects, or did not exist yet."""
-    subject = case.event.data.subject.id
-    if case.endpoint.subjects and not any(covers(wanted, subject) for wanted in case.endpoint.subjects):
-        return Delivery.NOT_ROUTED
-    return Delivery.NOT_ROUTED if 0 < case.written_at < case.endpoint.created_at - SKEW_MS else None
+def news(case: Case) -> tuple[Say | None, int]:
+    """What there is to say, and when a repeat would be due (0: never). Objections are not looked at."""
+    event, told = case.event, case.told
+    if event.type in CLOSES:
+        return (None if told.nothing or told.sequence >= event.data.sequence else SAYS.get(event.type, Say.RESOLVED)), 0
+    if told.nothing:
+        return SAYS.get(event.type, Say.ESCALATED if case.endpoint.escalates_after_s else Say.FIRING), 0
+    if told.sequence < event.data.sequence:
+        return SAYS.get(event.type, Say.FIRING if event.type in OPENS else Say.UPDATED), 0
+    ack = acknowledged(case)
+    if ack is not None and ack.at != told.acked:
+        return Say.ACKNOWLEDGED, 0
+    # An acknowledgement ends what people asked to hear again, not what a service must hear to believe it still fires.
+    every = [case.keep_alive_s] if ack is not None else [case.keep_alive_s, case.endpoint.repeat_s]
+    wanted = [seconds for seconds in every if seconds > 0]
+    if not wanted or not event.type.startswith("alert."):
+        return None, 0
+    due = told.at_ms + min(wanted) * 1000
+    return (Say.REPEAT, 0) if case.now >= due else (None, due)
 
 
-def unchanged(case: Case) -> Delivery | None:
-    """It was told this or something newer; and nobody hears the end of what he never heard the beginning of."""
-    if case.done or case.told >= case.event.data.sequence:
-        return Delivery.UNCHANGED
-    return Delivery.UNCHANGED if case.event.type == "alert.resolved" and case.told < 0 else None
+def decide(case: Case) -> Decision:
+    """The whole answer for one endpoint."""
+    say, due = news(case)
+    for stage in STAGES:
+        objection = stage(case, say)
+        if objection is not None:
+            return Decision(None, objection[0], max(objection[1], due if say is None else 0))
+    assert say is not None, "the stage `unchanged` objects where there is nothing to say"
+    return Decision(say)
 
 
-def silenced(case: Case) -> Delivery | None:
-    """Somebody asked for quiet about this subject; what is still true afterwards is told when the silence ends."""
-    return Delivery.SILENCED if quiet_until(case.event.data.subject.id, case.silences, case.now) else None
+def after(told: Told, event: AlertEvent, say: Say, now: int, ack: Acknowledgement | None) -> Told:
+    """What it was told last, once this is said."""
+    return Told(
+        sequence=max(event.data.sequence, told.sequence),
+        say=say if say not in (Say.ACKNOWLEDGED, Say.REPEAT) else told.say,
+        at_ms=now,
+        acked=ack.at if say is Say.ACKNOWLEDGED and ack is not None else told.acked,
+        count=told.count + 1 if say is Say.REPEAT else told.count,
+        severe=event.data.severity == "critical",
+    )
 
 
-STAGES: tuple[Callable[[Case], Delivery | None], ...] = (expired, disabled, not_routed, unchanged, silenced)
+def spoken(event: AlertEvent, say: Say, told: Told, ack: Acknowledgement | None) -> AlertEvent:
+    """The event that is sent. News goes out under its own id; what is said of old news gets an id of its own, always the same."""
+    if say is Say.REPEAT:
+        return msgspec.structs.replace(event, id=derived(event.id, say, str(told.count + 1)))
+    if say is not Say.ACKNOWLEDGED or ack is None:
+        return event
+    seen = Acknowledged(by=ack.by, at=rfc3339(ack.at), note=ack.note, assigned=ack.assigned)
+    return msgspec.structs.replace(
+        event,
+        id=derived(event.id, say, str(ack.at)),
+        type="alert.acknowledged",
+        timestamp=seen.at,
+        data=msgspec.structs.replace(event.data, acknowledged=seen),
+    )
 
 
-def decide(case: Case) -> Delivery | None:
-    """The first objection, or None: send it."""
-    return next((objection for stage in STAGES if (objection := stage(case)) is not None), None)
-
-
-def plan(cases: Iterable[Case]) -> Plan:
-    """Decide all endpoints of one event."""
-    made = Plan()
-    held_until = 0
-    for case in cases:
-        objection = decide(case)
-        if objection is None:
-            made.send.append(case.endpoint.id)
-            continue
-        made.kept[case.endpoint.id] = objection
-        if objection is Delivery.SILENCED:
-            held_until = max(held_until, quiet_until(case.event.data.subject.id, case.silences, case.now))
-    return Plan(made.send, made.kept, held_until)
-
-
-def cases(
-    event: AlertEvent,
-    endpoints: Mapping[str, Endpoint],
-    silences: Mapping[str, Silence],
-    *,
-    written_at: int,
-    now: int,
-    told: Mapping[str, int],
-    done: Iterable[str] = (),
-    gone: Iterable[str] = (),
-) -> list[Case]:
-    """One case an endpoint. `told` has the newest sequence planned, by endpoint; `done` and `gone` name endpoints."""
-    done, gone = frozenset(done), frozenset(gone)
-    return [
-        Case(
-            event=event,
-            endpoint=endpoint,
-            written_at=written_at,
-            now=now,
-            silences=tuple(silences.values()),
-            told=told.get(name, -1),
-            done=name in done,
-            gone=name in gone,
-        )
-        for name, endpoint in endpoints.items()
-    ]
-
-
-def covers(wanted: str, subject: str) -> bool:
-    """A subject covers itself and its pairs with topics: XSHG:600519 covers XSHG:600519|topic:fraud."""
-    return wanted == subject or subject.startswith(f"{wanted}|")
-
-
-def quiet_until(subject: str, silences: Sequence[Silence], now: int) -> int:
-    """When the last silence on this subject ends; 0 when there is none. A silence without subjects covers all."""
-    ends = [
-        silence.until
-        for silence in silences
-        if silence.until > now and (not silence.subjects or any(covers(wanted, subject) for wanted in silence.subjects))
-    ]
-    return max(ends, default=0)
+def derived(*parts: str) -> str:
+    """An event id that is the same whenever it is made of the same parts."""
+    return "gw_" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

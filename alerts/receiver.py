@@ -14,12 +14,13 @@ BODY_BYTES = 65_536
 
 
 class Received(Struct, frozen=True, kw_only=True):
-    """One request: its webhook id, whether the signature held, when it came (epoch ms), and the event."""
+    """One request: its webhook id, whether the signature held, when it came (epoch ms), the event, headers in lower case."""
 
     id: str
     verified: bool
     received_at: int
     event: dict[str, Any]
+    headers: dict[str, str] = {}
 
 
 class Receiver:
@@ -59,6 +60,7 @@ class Receiver:
                 verified=self._verify(body, dict(request.headers)),
                 received_at=self._clock.now_ms(),
                 event=_event(body),
+                headers={name.lower(): value for name, value in request.headers.items()},
             )
         )
         if self.hang_s:

@@ -1,4 +1,7 @@
-"""When a failed delivery is tried again: twelve tries over 75 hours, spread by chance, later when the receiver asks."""
+"""When a failed delivery is tried again: twelve tries over 75 hours, spread by chance, later when the receiver asks.
+
+A chat and a mailbox stay on the step of half an hour until what waits is too old to be news there.
+"""
 
 import math
 import random
@@ -16,7 +19,8 @@ STEPS_S = (
 )  # fmt: skip
 JITTER = 0.2
 ASKED_MOST_S = HOUR_S
-EXPIRES_S = 96 * HOUR_S  # all steps with the largest jitter, and some: an item older than this is never sent
+EXPIRES_S = 96 * HOUR_S  # all steps with the largest jitter, and some: what waited longer is never sent
+LONGEST_SHORT = 5  # index of the last step for those who give up within hours
 
 
 def wait_s(
@@ -31,6 +35,13 @@ def wait_s(
         return None
     step = steps_s[attempt] * rng.uniform(1 - JITTER, 1 + JITTER)
     return step if asked_s is None else max(step, min(asked_s, ASKED_MOST_S))
+
+
+def short_wait_s(
+    attempt: int, rng: random.Random, asked_s: float | None = None, steps_s: Sequence[float] = STEPS_S
+) -> float:
+    """As `wait_s` for those whom age and not the number of tries ends: at most half an hour, and always a next try."""
+    return wait_s(min(attempt, LONGEST_SHORT, len(steps_s) - 1), rng, asked_s, steps_s) or 0.0
 
 
 def asked_s(headers: Mapping[str, str], head: bytes, now_ms: int) -> float | None:

@@ -1,6 +1,6 @@
 """What deliver writes to Kafka: how each try ended, and what it could not read. Each returns once the broker has it."""
 
-import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,9 +18,10 @@ from stream.topology import DEAD_LETTERS, DELIVERIES, Topology
 PAYLOAD_BYTES = 65_536
 
 
-async def outcome(producer: AIOKafkaProducer, topology: Topology, row: DeliveryOutcome) -> None:
-    """One try on the deliveries topic, so that a lost Redis re-sends nothing. Raises ProduceFailed."""
-    await _write(producer, topology.name(DELIVERIES), f"{row.endpoint}|{row.event}", msgspec.json.encode(row))
+async def outcomes(producer: AIOKafkaProducer, topology: Topology, rows: Sequence[DeliveryOutcome]) -> None:
+    """Tries on the deliveries topic, so that a lost Redis re-sends nothing. Raises ProduceFailed."""
+    name = topology.name(DELIVERIES)
+    await _write(producer, name, [(f"{row.endpoint}|{row.event}", msgspec.json.encode(row)) for row in rows])
 
 
 async def dead_letter(producer: AIOKafkaProducer, topology: Topology, record: Any, why: Refused, now_ms: int) -> None:
@@ -37,16 +38,16 @@ async def dead_letter(producer: AIOKafkaProducer, topology: Topology, record: An
         payload=payload[:PAYLOAD_BYTES],
         truncated=len(payload) > PAYLOAD_BYTES,
     )
-    await _write(producer, topology.name(DEAD_LETTERS), why.reason, msgspec.json.encode(letter))
+    await _write(producer, topology.name(DEAD_LETTERS), [(why.reason, msgspec.json.encode(letter))])
     COUNTED.labels(Stage.DELIVER, why.reason).inc()
     log().warning(
         "dead_letter", reason=why.reason, topic=record.topic, partition=record.partition, offset=record.offset
     )
 
 
-async def _write(producer: AIOKafkaProducer, topic: str, key: str, value: bytes) -> None:
+async def _write(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[str, bytes]]) -> None:
     try:
-        waiting: asyncio.Future[Any] = await producer.send(topic, value, key=key.encode())
+        waiting = [await producer.send(topic, value, key=key.encode()) for key, value in records]
     except KafkaError as error:
         raise ProduceFailed(f"The broker did not take a record for {topic}: {error!r}.") from error
-    await acknowledged([waiting])
+    await acknowledged(waiting)

@@ -1,4 +1,5 @@
 """JSON under /api/v1/: the only snapshot there is. The live stream (live.py) goes on from the `cursor` of an answer.
+desk.py has what people write, consumers.py what programs subscribe to; docs/api.md lists all routes.
 
 Times are epoch milliseconds. Answers carry an ETag and are never kept without asking. Errors are problems.py.
 """
@@ -18,35 +19,30 @@ from dashboard.parts import parts
 from dashboard.problems import problem
 from groundswell.beat import beats
 from groundswell.connect import MAX_MESSAGE_BYTES
-from groundswell.errors import MessageTooLarge, NotJson, WrongShape
+from groundswell.errors import MessageTooLarge, WrongShape
 from groundswell.keys import HOUR_MS
 from groundswell.shown import minute_ms
-from groundswell.text import safe
 
 MAX_MOVERS = 60
 MAX_CARDS = 50
-
-
-class AckRequest(msgspec.Struct):
-    """Who has seen it; all may be left out."""
-
-    by: str = rows.NOBODY
-    note: str = ""
-
-
-_ack = msgspec.json.Decoder(AckRequest)
+PAGE, PAGE_MOST = 50, 200
 
 
 def answer(request: Request, body: Any, status: int = 200) -> Response:
-    """JSON with an ETag; 304 when the browser has it already."""
+    """JSON, with an ETag when it is read."""
     raw = msgspec.json.encode(body)
-    if status != 200:
+    if status != 200 or request.method not in ("GET", "HEAD"):
         return Response(raw, status, media_type="application/json")
+    return tagged(request, raw, "application/json")
+
+
+def tagged(request: Request, raw: bytes, media_type: str) -> Response:
+    """With an ETag; 304 when the client has it already."""
     tag = f'W/"{hashlib.blake2b(raw, digest_size=9).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(raw, headers=headers, media_type="application/json")
+    return Response(raw, headers=headers, media_type=media_type)
 
 
 async def overview(request: Request) -> Response:
@@ -120,12 +116,18 @@ async def documents(request: Request) -> Response:
 
 
 async def alerts(request: Request) -> Response:
-    """The newest alerts; `state` keeps those of one state."""
-    state = request.query_params.get("state", "")
-    return answer(
-        request,
-        {"cursor": parts(request).hub.cursor, "items": [row for row in inbox(request) if state in ("", row["state"])]},
+    """Alerts, newest first: `limit` (50), `cursor` (the `next` of the page before), `state`, `subject`.
+
+    A page may be short, even empty, while `next` is not: filters are applied to what was read.
+    """
+    here = parts(request)
+    state, subject = request.query_params.get("state", ""), request.query_params.get("subject", "")
+    limit = min(max(_number(request, "limit", PAGE), 1), PAGE_MOST)
+    views, following = await history.alerts(
+        here.redis, here.keys, cursor=request.query_params.get("cursor", ""), limit=limit, state=state, subject=subject
     )
+    items = [rows.alert_row(view, here.hub.acknowledged.get(view.episode)) for view in views]
+    return answer(request, {"cursor": here.hub.cursor, "items": items, "next": following})
 
 
 async def alert(request: Request) -> Response:
@@ -138,23 +140,6 @@ async def alert(request: Request) -> Response:
     body = msgspec.to_builtins(view)
     body["ack"] = rows.ack_row(here.hub.acknowledged.get(episode))
     return answer(request, body)
-
-
-async def acknowledge(request: Request) -> Response:
-    """202 once the broker has it; the page says "pending" until the stream shows it."""
-    here = parts(request)
-    episode = request.path_params["episode"]
-    body = await limited(request)
-    try:
-        asked = _ack.decode(body or b"{}")
-    except msgspec.ValidationError as error:
-        raise WrongShape(f"{error}.", remedy='Send {} or {"by": "name", "note": "words"}.') from error
-    except msgspec.DecodeError as error:
-        raise NotJson(remedy='Send {} or {"by": "name", "note": "words"}.') from error
-    if await history.alert(here.redis, here.keys, episode) is None:
-        return problem(404, "no_such_episode", "There is no such episode.", "GET /api/v1/alerts lists the newest.")
-    ack = await here.intake.acknowledge(episode, safe(asked.by, 80) or rows.NOBODY, safe(asked.note, 500))
-    return answer(request, {"id": episode, "by": ack.by, "at": ack.at}, 202)
 
 
 async def push(request: Request) -> Response:
@@ -234,7 +219,6 @@ API = [
     Route("/subjects/{subject}/documents", documents),
     Route("/alerts", alerts),
     Route("/alerts/{episode}", alert),
-    Route("/alerts/{episode}/ack", acknowledge, methods=["POST"]),
     Route("/documents", push, methods=["POST"]),
     Route("/health", health),
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
+from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -22,12 +23,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dashboard import api, pages
+from dashboard import api, consumers, desk, pages
 from dashboard.guards import OwnOrigin, SecurityHeaders
 from dashboard.intake import Intake
 from dashboard.live import Hub
-from dashboard.parts import Parts
-from dashboard.problems import from_error
+from dashboard.parts import MakeDesk, Parts
+from dashboard.problems import from_error, from_redis
 from dashboard.words import Words
 from groundswell import beat, control
 from groundswell.clock import Clock
@@ -54,7 +55,8 @@ def make_app(parts: Parts) -> Starlette:
             Route("/alerts/{episode}", pages.alert),
             Route("/subjects/{subject}", pages.subject),
             Route("/live", api.live),
-            Mount("/api/v1", routes=api.API),
+            *consumers.ROUTES,
+            Mount("/api/v1", routes=[*consumers.API, *desk.API, *api.API]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -63,21 +65,27 @@ def make_app(parts: Parts) -> Starlette:
             Middleware(OwnOrigin),
             Middleware(GZipMiddleware, minimum_size=500, compresslevel=6),
         ],
-        exception_handlers={GroundswellError: from_error, HTTPException: pages.missing},
+        exception_handlers={GroundswellError: from_error, RedisError: from_redis, HTTPException: pages.missing},
     )
     app.state.parts = parts
     return app
 
 
-async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
-    """Serve until `stop`. Raises BadSetting where it may not or cannot listen, RedisAway without a Redis at first."""
+async def run(
+    settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event, *, make_desk: MakeDesk
+) -> None:
+    """Serve until `stop`; what people write goes through the desk that the edge makes.
+
+    Raises BadSetting where it may not or cannot listen, RedisAway without a Redis at first.
+    """
     with _listening(settings) as listener:
         redis = await open_redis(settings)
         view = control.ControlView()
         keys = Keys(settings.prefix)
         hub = Hub(Shown(redis, keys, topology.partitions(SCORED)), clock, acks=lambda: _acks(view))
         intake = Intake(settings, topology, clock)
-        app = make_app(Parts(settings, topology, clock, keys, redis, hub, intake, Words()))
+        writes = make_desk(view, intake, redis, keys)
+        app = make_app(Parts(settings, topology, clock, keys, redis, hub, intake, Words(), writes))
         await hub.tick()
         server = Server(hub, _config(app))
         tasks = [

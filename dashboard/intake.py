@@ -1,4 +1,4 @@
-"""What people write through the page's process: documents to the input topics, acknowledgements to the control topic.
+"""What people write through the page's process: documents to the input topics, objects to the control topic.
 
 Documents are checked here only so far that their sender can be told at once; ingest checks again, for every feed alike.
 A write answers after the broker acknowledged it. The producer is made on the first write, so that the pages open
@@ -32,7 +32,7 @@ from groundswell.errors import (
     TooManyDocuments,
     WrongShape,
 )
-from groundswell.records import MAX_DOCUMENTS, MAX_TEXT_BYTES, Acknowledgement, InboundDocument
+from groundswell.records import MAX_DOCUMENTS, MAX_TEXT_BYTES, ControlObject, InboundDocument
 from groundswell.settings import Settings
 from groundswell.times import parse_ms
 from stream.topology import COMMENTS, NEWS, Topic, Topology
@@ -113,12 +113,15 @@ class Intake:
             "offset": placed.offset,
         }
 
-    async def acknowledge(self, episode: str, by: str, note: str) -> Acknowledgement:
-        """Say that somebody has seen an episode. Raises BrokerAway."""
-        ack = Acknowledgement(id=episode, by=by, at=self._clock.now_ms(), note=note)
+    async def write(self, thing: ControlObject) -> None:
+        """One object to the control topic: this is the desk's pen. Raises BrokerAway."""
         async with self._producing() as producer:
-            await control.write(producer, self._topology, ack)
-        return ack
+            await control.write(producer, self._topology, thing)
+
+    async def erase(self, object_id: str) -> None:
+        """Take one away from there. Raises BrokerAway."""
+        async with self._producing() as producer:
+            await control.erase(producer, self._topology, object_id)
 
     async def close(self) -> None:
         """Flush what was taken."""

@@ -4,9 +4,18 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from groundswell.errors import GroundswellError, Retryable
+from groundswell.errors import GroundswellError, RedisAway, Retryable
 
-STATUS = {"message_too_large": 413, "text_too_long": 413}
+STATUS = {
+    "message_too_large": 413,
+    "text_too_long": 413,
+    "no_such_endpoint": 404,
+    "no_such_episode": 404,
+    "no_such_silence": 404,
+    "no_acknowledgement": 404,
+    "too_many_endpoints": 409,
+    "no_secret_key": 503,
+}
 
 
 def problem(status: int, reason: str, title: str, remedy: str, **headers: str) -> Response:
@@ -18,6 +27,12 @@ def problem(status: int, reason: str, title: str, remedy: str, **headers: str) -
         {name.replace("_", "-"): value for name, value in headers.items()},
         media_type="application/problem+json",
     )
+
+
+async def from_redis(_request: Request, error: Exception) -> Response:
+    """Redis went away in the middle of a request."""
+    away = RedisAway(f"Redis does not answer: {type(error).__name__}.")
+    return problem(503, away.reason, str(away), away.remedy, Retry_After="5")
 
 
 async def from_error(_request: Request, error: Exception) -> Response:

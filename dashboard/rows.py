@@ -19,8 +19,10 @@ def span(low: int, high: int) -> str:
 
 
 def ack_row(ack: Acknowledgement | None) -> dict[str, Any] | None:
-    """Who has seen an episode, and when; "" for somebody at the page who gave no name."""
-    return None if ack is None else {"by": "" if ack.by == NOBODY else ack.by, "at": ack.at, "note": ack.note}
+    """Who has seen an episode, when, and who looks into it; "" for somebody at the page who gave no name."""
+    if ack is None:
+        return None
+    return {"by": "" if ack.by == NOBODY else ack.by, "at": ack.at, "note": ack.note, "assigned": ack.assigned}
 
 
 def at_ms(value: Any) -> int | None:

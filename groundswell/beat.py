@@ -19,7 +19,7 @@ EXPIRES_S = 10
 
 
 class Beat(Struct, kw_only=True, frozen=True):
-    """One process now. `state` is one word: starting, running, warming, draining; `note` a sentence for people."""
+    """One process now. `state` is one word: starting, running, slow, warming, draining; `note` a sentence for people."""
 
     stage: str
     instance: str
@@ -29,6 +29,11 @@ class Beat(Struct, kw_only=True, frozen=True):
     in_flight: int = 0
     lag: int = 0  # messages behind the end of its input
     note: str = ""
+
+
+def fares(note: str, slow: str) -> dict[str, str]:
+    """State and note of a process that may have a slow partition."""
+    return {"state": "slow", "note": f"{note}; {slow}"} if slow else {"note": note}
 
 
 async def keep_beating(

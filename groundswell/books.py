@@ -43,7 +43,7 @@ _decode = msgspec.json.Decoder(Counts).decode
 async def keep(redis: RedisClient, key: str, offset: int, counts: Counts) -> None:
     """Note the counts of everything below `offset`; call it before the commit. `key` is Keys.books of one partition."""
     note = msgspec.json.encode(counts)
-    pipeline = redis.pipeline(transaction=True)
+    pipeline = redis.pipeline(transaction=False)  # one HSET is whole by itself, and the shelf is in another slot
     pipeline.hset(key, mapping={str(offset): note, NEWEST: note})
     pipeline.hlen(key)
     pipeline.sadd(_shelf(key), key)

@@ -1,4 +1,4 @@
-"""What people set while everything runs: endpoints, acknowledgements, silences. One compacted topic, one view of it.
+"""What people set while everything runs: endpoints, acknowledgements, silences, errands. One compacted topic, one view of it.
 
 Only the command line and the dashboard write (`write`, `erase`); every stage reads from the beginning (`follow`).
 """
@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from groundswell.connect import acknowledged, open_consumer
 from groundswell.errors import TopicsMissing, WrongShape
-from groundswell.records import Acknowledgement, ControlObject, Endpoint, Incarnation, Silence
+from groundswell.records import Acknowledgement, ControlObject, Endpoint, Errand, Incarnation, Silence
 from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream.topology import CONTROL, Topology
@@ -31,13 +31,14 @@ class ControlView:
         self.endpoints: dict[str, Endpoint] = {}
         self.acks: dict[str, Acknowledgement] = {}
         self.silences: dict[str, Silence] = {}
+        self.errands: dict[str, Errand] = {}
         self.incarnation = ""
         self.revision = 0
 
     def apply(self, key: str, value: bytes | None) -> None:
         """Take up one record; None forgets the object. Raises WrongShape and leaves the view as it was."""
         found = None if value is None else _object(key, value)
-        for kind in (self.endpoints, self.acks, self.silences):
+        for kind in (self.endpoints, self.acks, self.silences, self.errands):
             kind.pop(key, None)
         match found:
             case Endpoint():
@@ -46,6 +47,8 @@ class ControlView:
                 self.acks[key] = found
             case Silence():
                 self.silences[key] = found
+            case Errand():
+                self.errands[key] = found
             case Incarnation():
                 self.incarnation = found.id
         self.revision += 1

@@ -57,6 +57,7 @@ class Detected(StrEnum):
     NEW_LEVEL = "new_level"
     REOPENED = "reopened"
     UPDATED = "updated"
+    CANARY = "canary"  # a canary document came through
 
 
 class Delivery(StrEnum):
@@ -67,6 +68,11 @@ class Delivery(StrEnum):
     REFUSED = "refused"
     GIVEN_UP = "given_up"
     SILENCED = "silenced"
+    INHIBITED = "inhibited"  # a wider alert says it already
+    QUIET_HOURS = "quiet_hours"
+    GROUPED = "grouped"  # goes out with others in the next message
+    ACKNOWLEDGED = "acknowledged"  # somebody has seen it: not said again, not escalated
+    NOT_YET = "not_yet"  # an escalation whose time has not come
     NOT_ROUTED = "not_routed"
     UNCHANGED = "unchanged"
     EXPIRED = "expired"

@@ -47,12 +47,13 @@ class BadFile(Misconfigured):
 
 class Line(Struct, frozen=True):
     """One document as found: a dictionary, or the raw bytes when it is none; the bytes read of the file so far, and
-    the number of its (last) line."""
+    the number of its (last) line. `as_it_is`: the raw bytes say the same as `fields`, so they may be sent instead."""
 
     fields: dict[str, Any] | None
     raw: bytes
     position: int
     number: int
+    as_it_is: bool = False
 
 
 def parse_map(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -122,7 +123,12 @@ def _lines(content: BinaryIO, file: BinaryIO, name: str, columns: Mapping[str, s
             decoded = msgspec.json.decode(stripped)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             decoded = None
-        yield Line(_renamed(decoded, columns) if isinstance(decoded, dict) else None, stripped, position(), number)
+        if not isinstance(decoded, dict):
+            yield Line(None, stripped, position(), number)
+            continue
+        fields = _renamed(decoded, columns)
+        same = not columns and all(fields[name] == decoded[name] for name in fields)
+        yield Line(fields, stripped, position(), number, as_it_is=same)
 
 
 def _renamed(found: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:

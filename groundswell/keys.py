@@ -1,6 +1,6 @@
 """Every Redis key, in one place. Braces keep what changes together in one cluster slot; {n} is the namespace.
 
-{n}:{s17}:st                      hash: owner, rev, off, inc, wm, closed, marks d<partition>, books read/applied/duplicate/late
+{n}:{s17}:st                      hash: owner, rev, off, inc, gen, wm, closed, newest, marks d<partition>, books, warm (rebuild), ck
 {n}:{s17}:b:<subject>:<hour>      hash: minute byte -> five counters packed (pack_bucket); expires
 {n}:{s17}:x:<subject>             hash: epoch quarter -> Expectation
 {n}:{s17}:doc:<subject>           zset: published_at -> DocumentCard JSON, newest 60
@@ -9,10 +9,16 @@
 {n}:{s17}:det                     hash: subject -> detector row
 {n}:{s17}:ep                      hash: subject -> open episode
 {n}:{s17}:out                     list: alert events not yet on their topic
+{n}:{s17}:shut                    list: steps that the clock closed, not yet on theirs
+{n}:{s17}:wait                    list: alert events found by a rebuild, until it is known which were told before
 {n}:live:{17}                     string: JSON LiveRow[] of one scored partition, once a second
 {n}:alerts, {n}:alert:<episode>   zset and JSON AlertView: what the relay has published
-{n}:c:..., {n}:band:...           claims and story bands of tag
+{n}:generation                    random; gone or another: Redis lost everything, or a rebuild was asked for
+{n}:claims                        says that the claims are whole
+{n}:c:<day>:<shard>, {n}:v:<partition>   claims of tag; verdicts on documents not yet committed
+{n}:band:..., {n}:sig:...         story bands and signatures of tag
 {n}:books, {n}:books:<stage>:...  set of all books; hash: offset -> counts at that offset, and the newest
+{n}:crashes:<topic>               hash: partition -> offset:times, where a process was that has not ended in order
 {n}:beats, {n}:beat:<stage>:...   set of all beats; a process says it lives, and how much it holds
 {dlv}:...                         lanes of deliver (alerts/lanes.py)
 """
@@ -78,6 +84,12 @@ class Keys:
     def outbox(self, scored: int) -> str:
         return f"{self._slot(scored)}:out"
 
+    def shut(self, scored: int) -> str:
+        return f"{self._slot(scored)}:shut"
+
+    def waiting(self, scored: int) -> str:
+        return f"{self._slot(scored)}:wait"
+
     def live(self, scored: int) -> str:
         return f"{self.namespace}:live:{{{scored}}}"
 
@@ -90,18 +102,31 @@ class Keys:
         """JSON AlertView."""
         return f"{self.namespace}:alert:{episode}"
 
-    def claim(self, document_id: str) -> str:
-        return f"{self.namespace}:c:{document_id}"
+    @property
+    def generation(self) -> str:
+        return f"{self.namespace}:generation"
 
-    def verdict(self, document_id: str) -> str:
-        """What the model said the first time: a replay says the same."""
-        return f"{self.namespace}:v:{document_id}"
+    @property
+    def claims(self) -> str:
+        """There as long as no claim was lost."""
+        return f"{self.namespace}:claims"
+
+    def claim(self, day: int, shard: int) -> str:
+        """Hash: a document's name -> who claimed it. `day` is epoch milliseconds of its arrival divided by a day's."""
+        return f"{self.namespace}:c:{day}:{shard:x}"
+
+    def verdicts(self, partition: int) -> str:
+        """What the model said the first time of documents whose offset is not yet committed: a replay says the same."""
+        return f"{self.namespace}:v:{partition}"
 
     def band(self, band: str) -> str:
         return f"{self.namespace}:band:{band}"
 
     def signature(self, story: str) -> str:
         return f"{self.namespace}:sig:{story}"
+
+    def crashes(self, topic: str) -> str:
+        return f"{self.namespace}:crashes:{topic}"
 
     def books(self, stage: str, topic: str, partition: int | str) -> str:
         return f"{self.namespace}:books:{stage}:{topic}:{partition}"

@@ -35,7 +35,10 @@ class Pusher:
             await self.flush()
             await self._send(document, 1)
             return
-        raw = _encode(document)
+        await self.add_json(_encode(document))
+
+    async def add_json(self, raw: bytes) -> None:
+        """Queue one document that is JSON already; its bytes stay as they are. Raises as `add`."""
         if len(raw) > LARGEST_BYTES:
             raise MessageTooLarge(f"A document has {len(raw):,} bytes.")
         if self._held and (len(self._held) >= self._batch or self._held_bytes + len(raw) > MESSAGE_BYTES):

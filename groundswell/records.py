@@ -134,6 +134,7 @@ class ScoredDocument(Struct, kw_only=True, frozen=True, omit_defaults=True):
     url: str = ""
     excerpt: str = ""  # the deciding sentence
     about: list[str] = []  # all companies it names: a topic's surge may be one company's
+    topics: list[str] = []
     rows: list[Row] = []
 
 
@@ -147,7 +148,8 @@ class ScoredBatch(Struct, kw_only=True, frozen=True, tag_field="v", tag=1):
 
 
 class DeadLetter(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
-    """An input refused: why, where it came from, and its bytes (base64, cut at 64 kB)."""
+    """An input refused: why, where it came from, and its bytes (base64, cut at 64 kB). The same coordinates again with
+    `replayed_at`: it was sent to its topic once more."""
 
     reason: str
     stage: str
@@ -158,6 +160,8 @@ class DeadLetter(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_fiel
     at: int
     payload: bytes = b""
     truncated: bool = False
+    key: bytes | None = None  # of the message it came in, cut at 1,000 bytes
+    replayed_at: int = 0
 
 
 # -- alerts: the Kafka value and the webhook body are the same bytes ---------------------------------------------------
@@ -212,6 +216,22 @@ class AlertDocument(Struct, kw_only=True, frozen=True):
     echoes: int
 
 
+class CauseCount(Struct, kw_only=True, frozen=True):
+    """How many of the negative originals since the onset share one topic or one source."""
+
+    id: str
+    negatives: int
+
+
+class Acknowledged(Struct, kw_only=True, frozen=True):
+    """Somebody has seen it. `assigned` names who looks into it."""
+
+    by: str
+    at: str
+    note: str = ""
+    assigned: str = ""
+
+
 class AlertData(Struct, kw_only=True, frozen=True):
     """The state of one episode at one transition. Times are RFC 3339, UTC."""
 
@@ -242,13 +262,29 @@ class AlertData(Struct, kw_only=True, frozen=True):
     versions: dict[str, str]
     summary: dict[str, str]
     links: dict[str, str]
+    topics: list[CauseCount] = []  # what the negative texts are about, most first
+    sources: list[CauseCount] = []  # who published them, most first
+    acknowledged: Acknowledged | None = None
+
+
+AlertType = Literal[
+    "alert.firing",
+    "alert.updated",
+    "alert.acknowledged",
+    "alert.resolved",
+    "endpoint.test",
+    "endpoint.disabled",
+    "endpoint.recovered",
+    "system.watchdog",
+    "system.drill_missed",
+]
 
 
 class AlertEvent(Struct, kw_only=True, frozen=True, tag_field="schema", tag=1):
     """What people and machines get about an episode. The id is the same on every retry and replay."""
 
     id: str
-    type: Literal["alert.firing", "alert.updated", "alert.resolved", "endpoint.test"]
+    type: AlertType
     timestamp: str
     data: AlertData
 
@@ -264,37 +300,80 @@ class Secret(Struct, kw_only=True, frozen=True):
     ct: str
 
 
+Severity = Literal["warning", "critical"]
+Channel = Literal[
+    "webhook", "feishu", "dingtalk", "wecom", "slack", "telegram", "discord", "teams", "email", "pagerduty", "alertmanager"
+]  # fmt: skip
+
+
+class QuietHours(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Not at night: from `start` to `end` (HH:MM, may pass midnight) in the time zone `zone` (an IANA name)."""
+
+    zone: str
+    start: str
+    end: str
+    unless: Severity = "critical"  # what is at least this severe is told all the same
+
+
 class Endpoint(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="endpoint"):
-    """A place that alerts go to."""
+    """A place that alerts go to, what it wants to hear, and how."""
 
     id: str
     name: str
-    url: Secret
-    secret: Secret
+    url: Secret  # a mail address is mailto:
+    secret: Secret  # whsec_, whsk_ (Ed25519), a chat robot's signing secret, a routing key; empty where there is none
     shown: str  # host and last four, safe to print
     created_at: int
+    channel: Channel = "webhook"
+    lang: Literal["en", "zh"] = "en"  # of the messages
     disabled: bool = False
-    subjects: list[str] = []  # empty: all
+    subjects: list[str] = []  # empty: all; a subject covers its pairs with topics
+    topics: list[
+        str
+    ] = []  # empty: all; else alerts of these topics, or whose negative texts are mostly about one of them
+    languages: list[str] = []  # empty: all; else alerts whose shown documents hold one in such a language
+    severity: Severity = "warning"  # the least that is told
+    quiet: QuietHours | None = None
+    repeat_s: int = 0  # say it again while it fires and nobody acknowledged; 0: never
+    escalates_after_s: int = 0  # hears only of what nobody acknowledged for so long; 0: hears at once
+    drills: bool = False  # takes part in fire drills
+    public_key: str = ""  # whpk_, of an Ed25519 secret
+    old_secret: Secret | None = None  # signs as well, until `old_until`
+    old_until: int = 0
 
 
 class Acknowledgement(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="ack"):
-    """Somebody has seen this episode."""
+    """Somebody has seen this episode: no more repeats, no escalation."""
 
     id: str  # of the episode
     by: str
     at: int
     note: str = ""
+    assigned: str = ""  # who looks into it
 
 
 class Silence(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="silence"):
-    """Not now: no message about these subjects until `until`."""
+    """Not now: no message about these until `until`; what still fires then is told then. All conditions must hold."""
 
     id: str
-    subjects: list[str]
+    subjects: list[str]  # empty: all
     until: int
     by: str
     at: int
     reason: str = ""
+    matchers: list[str] = []  # alerts/matchers.py: "severity=warning", "topic in fraud,default", "subject!=XNAS:*"
+
+
+class Errand(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="errand"):
+    """Something for deliver to do once: a test event, a replay, to try a disabled endpoint again."""
+
+    id: str
+    task: Literal["test", "replay", "enable"]
+    endpoint: str
+    by: str
+    at: int
+    since: int = 0  # replay: events written from this moment on
+    all: bool = False  # replay: those that were delivered too
 
 
 class Incarnation(Struct, kw_only=True, frozen=True, tag_field="kind", tag="incarnation"):
@@ -304,7 +383,7 @@ class Incarnation(Struct, kw_only=True, frozen=True, tag_field="kind", tag="inca
     made_at: int
 
 
-ControlObject = Endpoint | Acknowledgement | Silence | Incarnation
+ControlObject = Endpoint | Acknowledgement | Silence | Errand | Incarnation
 
 
 class DeliveryOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
@@ -319,6 +398,9 @@ class DeliveryOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True, tag
     reason: str = ""
     at: int
     latency_ms: int = 0
+    type: str = ""  # of the event
+    test: bool = False
+    answer: str = ""  # the beginning of the answer, at most 1 kB, cleaned
 
 
 # -- what Redis shows to the pages: written by aggregate, read by dashboard, watch and health -------------------------
@@ -393,6 +475,7 @@ class DocumentCard(Struct, kw_only=True, frozen=True, omit_defaults=True):
     unsure: bool = False
     echo: bool = False
     about: list[str] = []
+    topics: list[str] = []
 
 
 class AlertView(Struct, kw_only=True, frozen=True):

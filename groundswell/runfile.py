@@ -2,12 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
 from groundswell.errors import NothingRuns
 from groundswell.settings import Settings
+
+# How to reach the services, beside their addresses: another command needs them as much as the stages do.
+CONNECTION = (
+    "kafka_security", "kafka_mechanism", "kafka_user", "kafka_password", "kafka_ca", "kafka_cert", "kafka_key",
+    "redis_ca", "redis_cert", "redis_key", "redis_sentinel_password", "insecure",
+)  # fmt: skip
 
 
 class Running(Struct, kw_only=True, frozen=True):
@@ -21,6 +28,7 @@ class Running(Struct, kw_only=True, frozen=True):
     page: str
     catalogues: list[str] = []
     packs: list[str] = []
+    connection: dict[str, Any] = {}  # the settings of CONNECTION that are set
 
 
 def folder(settings: Settings) -> Path:
@@ -46,6 +54,15 @@ def remove(settings: Settings, pid: int) -> None:
         (folder(settings) / "running.json").unlink(missing_ok=True)
 
 
+def connection(settings: Settings) -> dict[str, Any]:
+    """The settings of CONNECTION that differ from their default; a file's name as others find it."""
+    default, found = Settings(), {name: getattr(settings, name) for name in CONNECTION}
+    return {
+        name: str(Path(value).resolve()) if name.endswith(("_ca", "_cert", "_key")) else value
+        for name, value in found.items() if value != getattr(default, name)
+    }  # fmt: skip
+
+
 def read(settings: Settings) -> Running | None:
     """What runs, or None when nothing does (a note left behind by a killed process counts as nothing)."""
     try:
@@ -67,4 +84,5 @@ def joined(settings: Settings) -> Settings:
         settings, kafka=settings.kafka or running.kafka, redis=settings.redis or running.redis, prefix=running.prefix,
         secret_key=settings.secret_key or running.secret_key, page_url=settings.page_url or running.page,
         catalogues=settings.catalogues or running.catalogues, packs=settings.packs or running.packs,
+        **{**running.connection, **connection(settings)},
     )  # fmt: skip

@@ -30,35 +30,50 @@ def new_signing_secret() -> str:
 
 
 class SecretBox:
-    """Seals and opens with one key."""
+    """Seals with the first key of a ring and opens with any: a new key is put before the old one until all is sealed anew."""
 
-    def __init__(self, key: str) -> None:
-        """`key` is base64 of 32 bytes. Raises NoSecretKey when it is empty or is not one."""
-        if not key:
+    def __init__(self, keys: str) -> None:
+        """`keys` is base64 of 32 bytes, or several of these by comma. Raises NoSecretKey when one is not, or none is given."""
+        ring = [_key_bytes(key.strip()) for key in keys.split(",") if key.strip()]
+        if not ring:
             raise NoSecretKey
-        try:
-            raw = base64.b64decode(key, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise NoSecretKey("The secret key is not base64.") from error
-        if len(raw) != KEY_BYTES:
-            raise NoSecretKey(f"The secret key has {len(raw)} bytes, 32 are needed.")
-        self._cipher = AESGCM(raw)
-        self.kid = hashlib.sha256(b"groundswell key id" + raw).hexdigest()[:8]
+        self._ciphers = {_kid(raw): AESGCM(raw) for raw in ring}
+        self.kid = _kid(ring[0])
 
     def seal(self, text: str, endpoint: str, field: str) -> Secret:
         """Encrypt one field (`url` or `secret`) of one endpoint."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, text.encode(), _bound_to(endpoint, field))
+        sealed = self._ciphers[self.kid].encrypt(nonce, text.encode(), _bound_to(endpoint, field))
         return Secret(kid=self.kid, nonce=base64.b64encode(nonce).decode(), ct=base64.b64encode(sealed).decode())
 
     def open(self, secret: Secret, endpoint: str, field: str) -> str:
         """The text again. Raises NoSecretKey: sealed with another key, changed, or moved from another endpoint."""
+        cipher = self._ciphers.get(secret.kid)
+        if cipher is None:
+            raise NoSecretKey(f"The {field} of endpoint {endpoint} cannot be read: it was sealed with another key.")
         try:
             nonce, sealed = base64.b64decode(secret.nonce, validate=True), base64.b64decode(secret.ct, validate=True)
-            return self._cipher.decrypt(nonce, sealed, _bound_to(endpoint, field)).decode()
+            return cipher.decrypt(nonce, sealed, _bound_to(endpoint, field)).decode()
         except (InvalidTag, ValueError) as error:
-            why = "it was sealed with another key" if secret.kid != self.kid else "it was changed or moved"
-            raise NoSecretKey(f"The {field} of endpoint {endpoint} cannot be read: {why}.") from error
+            raise NoSecretKey(f"The {field} of endpoint {endpoint} cannot be read: it was changed or moved.") from error
+
+    def is_current(self, secret: Secret) -> bool:
+        """Whether it is sealed with the first key; the others may go once all are."""
+        return secret.kid == self.kid
+
+
+def _key_bytes(key: str) -> bytes:
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NoSecretKey("The secret key is not base64.") from error
+    if len(raw) != KEY_BYTES:
+        raise NoSecretKey(f"The secret key has {len(raw)} bytes, 32 are needed.")
+    return raw
+
+
+def _kid(raw: bytes) -> str:
+    return hashlib.sha256(b"groundswell key id" + raw).hexdigest()[:8]
 
 
 def _bound_to(endpoint: str, field: str) -> bytes:

@@ -68,7 +68,7 @@ def normalise(text: str) -> str:
 def _normalise_once(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(f"&{match[1]};"), text)
-    text = _INVISIBLE_RUN.sub("", text) if text.isascii() else _unmask(text)
+    text = _INVISIBLE_RUN.sub("", text) if text.isascii() else unmasked(text)
     if _URL_HINT.search(text):
         text = _URL.sub(_without_url, text)
     if "<" in text:
@@ -81,7 +81,8 @@ def _normalise_once(text: str) -> str:
     return "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
 
 
-def _unmask(text: str) -> str:
+def unmasked(text: str) -> str:
+    """The text without what hides: invisible and bidi characters, letters in disguise, stacked marks, lone surrogates."""
     if _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = _JUNK.sub("", text)

@@ -61,6 +61,7 @@ install_packages() {
   [ -x /usr/bin/chromium ] || absent+=(chromium)
   command -v java >/dev/null || absent+=(default-jre-headless)
   [ -d "$root/kafka/libs" ] || command -v mvn >/dev/null || absent+=(maven)
+  command -v npm >/dev/null || absent+=(nodejs npm)
   if command -v dpkg-query >/dev/null; then
     # Without it Chinese is drawn as empty boxes, and the browser tests measure boxes.
     [ -e /usr/share/doc/fonts-noto-cjk ] || absent+=(fonts-noto-cjk)
@@ -83,6 +84,18 @@ install_kafka() {
     fail "Maven could not fetch Kafka; the end of $root/maven.log says why: $(tail -n 3 "$root/maven.log")"
   cp ops/kafka/pom.xml "$root/kafka/libs.part/pom.xml"
   mv "$root/kafka/libs.part" "$root/kafka/libs"
+}
+
+# The reference verifier of webhook signatures for node, beside the Python one that pip brings.
+install_verifier() {
+  cmp -s ops/javascript/package.json "$root/javascript/package.json" && return
+  say "fetching the JavaScript verifier with npm"
+  rm -rf "$root/javascript"
+  mkdir -p "$root/javascript.part"
+  cp ops/javascript/package.json "$root/javascript.part/"
+  npm install --prefix "$root/javascript.part" --silent --no-audit --no-fund --ignore-scripts >"$root/npm.log" 2>&1 ||
+    fail "npm could not fetch it; the end of $root/npm.log says why: $(tail -n 3 "$root/npm.log")"
+  mv "$root/javascript.part" "$root/javascript"
 }
 
 # --- start -------------------------------------------------------------------------------------------------------
@@ -162,6 +175,7 @@ start() {
   if command -v flock >/dev/null; then flock -w 600 9 || fail "another start has held $root/lock for ten minutes"; fi
   install_packages
   kafka_answers || install_kafka
+  install_verifier
   cp ops/kafka/server.properties ops/kafka/simplelogger.properties "$root/kafka/"
   start_one redis "127.0.0.1:$redis_port" 9>&-
   start_one kafka "127.0.0.1:$kafka_port" 9>&-

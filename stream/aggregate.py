@@ -7,37 +7,45 @@ where Kafka's commit stands. Read windows.py and detect.py before; relay.py take
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from groundswell import __version__, beat
+from groundswell import __version__, beat, times
 from groundswell.clock import Clock
 from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.decisions import Detected
-from groundswell.errors import Fenced, TopicsMissing, UnknownVersion
+from groundswell.errors import Fenced, Poison, ProduceFailed, Refused, TopicsMissing, UnknownVersion
 from groundswell.keys import QUARTER_MS, Keys
 from groundswell.records import DeadLetter, DocumentCard, ScoredBatch, Source
 from groundswell.settings import Settings
-from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, RECORDS, WATERMARK, log, tell
+from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, RECORDS, WARMING, WATERMARK, log, tell
 from groundswell.text import safe
-from stream import create, entities, surge
+from stream import create, entities, generation, surge
+from stream.baselines import Closed, checkpoint, encode, write
+from stream.canary import watchdogs
+from stream.crashes import RedisCrashes
 from stream.detect import HISTORY_STEPS, Detector, Policy, Transition, card, expectation
 from stream.directory import Directory
+from stream.generation import Generation
 from stream.live import show
 from stream.pack_answers import Packs
 from stream.packs import packs_of
 from stream.partition_loop import Bounds, PartitionLoop, Record
-from stream.relay import Outgoing, relay
+from stream.rebuild import KafkaPast, Past, Plan
+from stream.relay import Outgoing, decode_outgoing, enlist, relay
 from stream.store import Loaded, Store, Writes
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import SCORED, Topology
-from stream.windows import Applied, Window, advance, advance_idle, due_steps, fold, is_new, touches
+from stream.windows import Applied, Window, advance, advance_idle, due_steps, fold, is_new, skip, touches
 
 HOLE_MS = 2 * 86_400_000  # a longer silence of a partition is missing data
+CHECKPOINT_MS = 86_400_000
 BREATHE_STEPS = 50  # steps closed before other partitions get a turn
 EXPECTATIONS_KEPT = 8 * 96  # quarter hours
 QUARTERS_AHEAD = 4
@@ -60,6 +68,20 @@ class Part:
     drawn: tuple[int, int] = (0, 0)  # quarter hour up to which bands are written, for how many subjects
     dirty: bool = True  # something for the live view
     outbox: bool = True  # something may wait for the relay
+    plan: Plan | None = None  # a rebuild is under way: nothing is told, pages show `warming`
+    generation: str = ""
+    checkpointed_ms: int = 0
+    closed: Closed | None = None  # the silence that the clock closed last
+    half_done: bool = False  # a batch is in work: memory is ahead of Redis
+
+    @property
+    def warming(self) -> bool:
+        return self.plan is not None
+
+    @property
+    def counting(self) -> bool:
+        """Before a checkpoint that is still to be installed: rows are counted, nothing is learned."""
+        return self.plan is not None and self.plan.checkpoint is not None
 
 
 @dataclass
@@ -71,6 +93,9 @@ class _Change:
     steps: int = 0
     quarters: set[int] = field(default_factory=set)
     letters: list[DeadLetter] = field(default_factory=list)
+    closed: Closed | None = None  # by the clock
+    installed: bool = False  # a checkpoint: all its rows are to be written
+    released: list[bytes] | None = None  # a rebuild ends: what nobody was told before
 
 
 class AggregateWork:
@@ -78,8 +103,11 @@ class AggregateWork:
 
     def __init__(
         self, topology: Topology, store: Store, producer: AIOKafkaProducer, directory: Directory, policy: Policy, clock: Clock,
-        *, idle_s: float, event_time: bool = False,
+        *, idle_s: float, event_time: bool = False, past: Past | None = None,
     ) -> None:  # fmt: skip
+        """Without a `past` nothing is rebuilt and no checkpoint written: a partition without state begins at the beginning."""
+        self._past = past
+        self.ending = False  # set before the loop stops: then each partition leaves a checkpoint
         self._topology, self._store, self._producer, self._clock = topology, store, producer, clock
         self._directory, self._policy, self._idle_s, self._event_time = directory, policy, idle_s, event_time
         self._keys = Keys(topology.prefix)
@@ -88,104 +116,296 @@ class AggregateWork:
     # -- the five verbs -----------------------------------------------------------------------------------------------
 
     async def assigned(self, partition: int) -> int | None:
+        """Raises RedisAway, BrokerAway."""
         self.parts.pop(partition, None)
-        loaded = await self._store.take_up(partition, HISTORY_STEPS * self._policy.step_ms)
+        generation = await self._store.look() if self._past is not None else self._store.generation
+        history_ms = HISTORY_STEPS * self._policy.step_ms
+        loaded, plan = await self._store.take_up(partition, history_ms), None
+        if self._past is not None and (loaded.offset is None or loaded.rebuild is not None):
+            try:
+                plan = await self._past.plan(partition, generation, loaded.offset, loaded.rebuild)
+            except LookupError as error:
+                log().warning("rebuild_begins_again", partition=partition, error=str(error))
+                await self._store.drop(partition)
+                raise Fenced(f"The rebuild of scored partition {partition} begins again.") from error
+        start = loaded.offset
+        if start is None:
+            start = plan.rebuild.start if plan is not None else 0
         part = Part(
             partition,
             loaded.owner,
             loaded.revision,
-            loaded.offset or 0,
+            start,
             loaded.window,
-            self._detector(loaded),
+            self._detector(partition, loaded),
             self._clock.monotonic_s(),
+            plan=plan,
+            generation=generation.id,
+            checkpointed_ms=loaded.checkpointed_ms or self._clock.now_ms(),
         )
         self.parts[partition] = part
+        if self._past is not None and loaded.offset is None:  # known from the start, to who waits for it
+            writes = Writes()
+            self._store.write_rebuild(partition, plan.rebuild if plan else None, part.checkpointed_ms, writes)
+            part.revision = await self._store.commit(partition, part.owner, part.revision, writes)
+        if plan is not None:
+            log().info("rebuild", partition=partition, start=start, until=plan.rebuild.until, checkpoint=plan.rebuild.install)
+        WARMING.set(sum(one.warming for one in self.parts.values()))
         return part.offset
 
     async def revoked(self, partition: int) -> None:
-        self.parts.pop(partition, None)
+        part = self.parts.pop(partition, None)
+        if part is None or self._past is None or not self.ending or part.half_done or part.warming or not part.offset:
+            return
+        try:
+            await self._checkpoint(part)
+        except ProduceFailed as error:  # the one of yesterday is still there
+            log().warning("no_checkpoint", partition=partition, error=str(error))
 
     async def process(self, partition: int, records: Sequence[Record]) -> int:
         """Raises RedisAway (nothing has changed yet), Fenced (memory is dropped), ProduceFailed."""
-        started_s = self._clock.monotonic_s()
-        part, change = self.parts[partition], _Change()
-        batches = [batch for record in records if (batch := self._read(record, change)) is not None]
-        await self._store.fetch(partition, part.window, (pair for batch in batches for pair in touches(batch)))
-        part.last_row_s = started_s
-        try:
-            for batch in batches:
-                await self._fold(part, batch, change)
-            part.window.counts.read += len(change.letters)
-            part.window.counts.dead_lettered += len(change.letters)
-            await acknowledged(
-                [await self._producer.send(self._topology.name(DEAD_LETTERS_TOPIC), _encode(one), key=one.reason.encode())
-                 for one in change.letters]
-            )  # fmt: skip
-            await self._commit(part, records[-1].offset + 1, change)
-        except Fenced:
-            self.parts.pop(partition, None)
-            raise
-        BATCH_SECONDS.labels("aggregate").observe(self._clock.monotonic_s() - started_s)
+        part = self._mine(partition)
+        left = [record for record in records if record.offset >= part.offset]  # called again: what is lasting is done
+        if part.counting:
+            part, left = await self._up_to_checkpoint(part, left)
+        if left:
+            await self._batch(part, left)
+        await self._settle(part)
         return part.offset
 
+    async def refuse(self, partition: int, record: Record, error: Poison) -> int:
+        """A record that cannot be folded: its mark is raised all the same, so that only a replay counts it."""
+        part, change = self._mine(partition), _Change()
+        if part.plan is not None and part.plan.checkpoint is not None and record.offset >= part.plan.checkpoint.offset:
+            part = await self._install(part)
+        self._refuse(record, error, change)
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            skip(part.window, _decode(record.value or b""))
+        await self._batch(part, [record], change)
+        await self._settle(part)
+        return part.offset
+
+    async def committed(self, partition: int, offset: int) -> None:
+        del partition, offset  # Redis says where a partition begins
+
     async def idle(self, partition: int, caught_up: bool) -> None:
-        """Let the clock close buckets once all is read and nothing has come for a while. In event time only rows do."""
-        part = self.parts.get(partition)
-        if part is None or self._event_time or not caught_up:
+        """Let the clock close buckets once all is read and nothing has come for a while. In event time only rows do.
+        Raises as `process`."""
+        if partition not in self.parts:
+            return
+        part = self._mine(partition)
+        if part.plan is not None and (caught_up or part.offset >= part.plan.rebuild.until):
+            if part.counting:
+                part = await self._install(part)
+            await self._settle(part, at_the_end=True)
+        if self._event_time or not caught_up or part.warming:
             return
         if self._clock.monotonic_s() - part.last_row_s < self._idle_s:
             return
-        before, change = (part.window.watermark_ms, part.window.newest_ms), _Change()
-        advance_idle(part.window, self._clock.now_ms(), round(self._idle_s * 1000))
-        if not due_steps(part.window, self._policy.step_ms, 1):
-            part.window.watermark_ms, part.window.newest_ms = before  # nothing to make lasting yet
+        window, change = part.window, _Change()
+        before = window.watermark_ms, window.newest_ms
+        advance_idle(window, self._clock.now_ms(), round(self._idle_s * 1000))
+        if not due_steps(window, self._policy.step_ms, 1):
+            window.watermark_ms, window.newest_ms = before  # nothing to make lasting yet
             return
-        try:
-            await self._close_due(part, change)
+        with self._dropped_when_fenced(part):
+            start_ms = await self._close_due(part, change)
+            last = part.closed
+            goes_on = last is not None and (last.offset, last.end_ms) == (part.offset, start_ms)
+            part.closed = change.closed = Closed(
+                incarnation=self._store.incarnation, partition=partition, offset=part.offset,
+                start_ms=last.start_ms if last is not None and goes_on else start_ms, end_ms=window.closed_ms,
+                watermark_ms=window.watermark_ms, newest_ms=window.newest_ms,
+            )  # fmt: skip
             await self._commit(part, part.offset, change)
-        except Fenced:
+        await self._settle(part)
+
+    # -- a rebuild ----------------------------------------------------------------------------------------------------
+
+    def _mine(self, partition: int) -> Part:
+        """Raises Fenced when it must be taken up anew: Redis was lost or a rebuild asked for, or the last take-up failed."""
+        part = self.parts.get(partition)
+        if part is None or part.generation != self._store.generation.id:
             self.parts.pop(partition, None)
+            raise Fenced(f"Scored partition {partition} is of another generation.")
+        return part
+
+    async def lost(self, generation: Generation) -> None:
+        """Redis is in another generation: each partition is taken up anew at its next batch or tick."""
+        self._store.generation = generation
+
+    async def _up_to_checkpoint(self, part: Part, records: list[Record]) -> tuple[Part, list[Record]]:
+        """Count what lies before the checkpoint; where it is reached, install it. What is left of the records."""
+        assert part.plan is not None
+        assert part.plan.checkpoint is not None
+        there = part.plan.checkpoint.offset
+        before = [record for record in records if record.offset < there]
+        if before:
+            await self._batch(part, before)
+        left = records[len(before) :]
+        return (await self._install(part) if left or part.offset >= there else part), left
+
+    async def _install(self, part: Part) -> Part:
+        """Go on from what was known at the checkpoint. It is written, then loaded as after any restart."""
+        assert part.plan is not None
+        assert part.plan.checkpoint is not None
+        found, window, detector = part.plan.checkpoint, part.window, part.detector
+        with self._dropped_when_fenced(part):
+            window.marks, window.counts = dict(found.marks), msgspec.structs.replace(found.counts)
+            window.watermark_ms, window.closed_ms, window.newest_ms = found.watermark_ms, found.closed_ms, found.newest_ms
+            rows = [surge.row_from_bytes(known.row) for known in found.subjects]
+            detector.restore([known.subject for known in found.subjects], surge.State.concat(rows) if rows else None)
+            detector.open_episodes = {known.subject: known.episode for known in found.subjects if known.episode}
+            part.plan.checkpoint, part.plan.rebuild = None, msgspec.structs.replace(part.plan.rebuild, install=-1)
+            await self._commit(part, max(part.offset, found.offset), _Change(installed=True))
+        await self.assigned(part.partition)
+        return self._mine(part.partition)
+
+    async def _repeat(self, part: Part, offset: int, change: _Change) -> None:
+        """Close what the clock had closed before the record at `offset` came."""
+        assert part.plan is not None
+        window, closed = part.window, part.plan.closed
+        while closed and closed[0].offset <= offset:
+            one = closed.popleft()
+            if window.closed_ms == 0:
+                continue
+            window.watermark_ms = max(window.watermark_ms, one.watermark_ms)
+            window.newest_ms = max(window.newest_ms, one.newest_ms)
+            if not part.counting:
+                due = range(max(one.start_ms, window.closed_ms), one.end_ms, self._policy.step_ms)
+                await self._close(part, due, change)
+
+    async def _settle(self, part: Part, *, at_the_end: bool = False) -> None:
+        """After a batch: end a rebuild that has come to its end, leave a checkpoint once a day. Raises Retryable: called again."""
+        plan = part.plan
+        if plan is not None:
+            if part.counting or (part.offset < plan.rebuild.until and not at_the_end):
+                return
+            await self._finish(part, plan)
+        if self._past is not None and self._clock.now_ms() - part.checkpointed_ms >= CHECKPOINT_MS:
+            await self._checkpoint(part)
+
+    async def _finish(self, part: Part, plan: Plan) -> None:
+        """Everything is as it was, and nobody has heard a word of it: tell now what nobody was told before."""
+        assert self._past is not None
+        if plan.closed:
+            with self._dropped_when_fenced(part):
+                change = _Change()
+                await self._repeat(part, part.offset, change)
+                plan.closed.clear()
+                await self._commit(part, part.offset, change)
+        told, untold = await self._past.told(), []
+        found = await self._store.waiting(part.partition)
+        for entry in found:
+            one = decode_outgoing(entry)
+            if one.event.id in told:
+                continue
+            if times.parse_ms(one.event.timestamp) < plan.rebuild.silent_before_ms:
+                tell(Detected.HELD_WARMING, kind="detect", subject=one.event.data.subject.id, event_id=one.event.id)
+            else:
+                untold.append(entry)
+        with self._dropped_when_fenced(part):
+            part.plan = None
+            await self._commit(part, part.offset, _Change(released=untold))
+        part.checkpointed_ms = 0  # due: the next rebuild need not go the same way again
+        log().info("rebuilt", partition=part.partition, offset=part.offset, found=len(found), told_now=len(untold))
+        warming = sum(one.warming for one in self.parts.values())
+        WARMING.set(warming)
+        if not warming:
+            self._past.forget()
+
+    async def _checkpoint(self, part: Part) -> None:
+        """Raises ProduceFailed."""
+        now_ms = self._clock.now_ms()
+        parts = checkpoint(self._store.incarnation, part.partition, part.offset, part.window, part.detector, now_ms)
+        await write(self._producer, self._topology, parts)
+        part.checkpointed_ms = now_ms
+
+    @contextmanager
+    def _dropped_when_fenced(self, part: Part) -> Iterator[None]:
+        part.half_done = True
+        try:
+            yield
+        except Fenced:
+            self.parts.pop(part.partition, None)
             raise
+        part.half_done = False
 
     # -- one batch ----------------------------------------------------------------------------------------------------
+
+    async def _batch(self, part: Part, records: Sequence[Record], change: _Change | None = None) -> None:
+        """`change`: what is known of the records already; those it has letters of are not folded."""
+        started_s, before = self._clock.monotonic_s(), msgspec.structs.replace(part.window.counts)
+        refused, change = change is not None, change or _Change()
+        batches = [] if refused else [(record.offset, batch) for record in records if (batch := self._read(record, change)) is not None]
+        await self._store.fetch(part.partition, part.window, (pair for _, batch in batches for pair in touches(batch)))
+        part.last_row_s = started_s
+        with self._dropped_when_fenced(part):
+            for offset, batch in batches:
+                if part.plan is not None:
+                    await self._repeat(part, offset, change)
+                await self._fold(part, batch, change)
+            part.window.counts.read += len(change.letters)
+            part.window.counts.dead_lettered += len(change.letters)
+            letters = [] if part.counting else change.letters  # those before a checkpoint were written when they came
+            await acknowledged(
+                [await self._producer.send(self._topology.name(DEAD_LETTERS_TOPIC), _encode(one), key=one.reason.encode())
+                 for one in letters]
+            )  # fmt: skip
+            await self._commit(part, records[-1].offset + 1, change)
+        BATCH_SECONDS.labels("aggregate").observe(self._clock.monotonic_s() - started_s)
+        for fate in ("applied", "duplicate", "late", "dead_lettered"):
+            RECORDS.labels("aggregate", fate).inc(getattr(part.window.counts, fate) - getattr(before, fate))
 
     def _read(self, record: Record, change: _Change) -> ScoredBatch | None:
         try:
             return _decode(record.value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            refused, payload = (
-                UnknownVersion(f"A record on scored cannot be read: {safe(str(error), 200)}."),
-                record.value or b"",
-            )
-            change.letters.append(
-                DeadLetter(
-                    reason=refused.reason, stage="aggregate", message=str(refused), remedy=refused.remedy,
-                    topic=self._topology.name(SCORED), src=Source(record.partition, record.offset), at=self._clock.now_ms(),
-                    payload=payload[:65_536], truncated=len(payload) > 65_536,
-                )
-            )  # fmt: skip
-            DEAD_LETTERS.labels("aggregate", refused.reason).inc()
+            self._refuse(record, UnknownVersion(f"A record on scored cannot be read: {safe(str(error), 200)}."), change)
             return None
+
+    def _refuse(self, record: Record, refused: Refused, change: _Change) -> None:
+        payload = record.value or b""
+        change.letters.append(
+            DeadLetter(
+                reason=refused.reason, stage="aggregate", message=str(refused), remedy=refused.remedy,
+                topic=self._topology.name(SCORED), src=Source(record.partition, record.offset), at=self._clock.now_ms(),
+                payload=payload[:65_536], truncated=len(payload) > 65_536,
+            )
+        )  # fmt: skip
+        DEAD_LETTERS.labels("aggregate", refused.reason).inc()
 
     async def _fold(self, part: Part, batch: ScoredBatch, change: _Change) -> None:
         """One document at a time, and the steps that its time closes before it counts: so a decision knows nothing that came
         later, and rows cut into other records or batches decide the same."""
-        window, detector = part.window, part.detector
+        window, detector, step_ms = part.window, part.detector, self._policy.step_ms
         detector.model = batch.model or detector.model
         for document in batch.documents:
             alone = msgspec.structs.replace(batch, documents=[document])
             if is_new(window, alone):
                 if window.closed_ms == 0:
-                    window.closed_ms = document.published_at // self._policy.step_ms * self._policy.step_ms
+                    window.closed_ms = document.published_at // step_ms * step_ms
                 advance(window, alone.documents, self._policy.lateness_ms)
-                await self._close_due(part, change)
+                if part.counting:
+                    window.closed_ms = max(window.closed_ms, window.watermark_ms // step_ms * step_ms)
+                else:
+                    await self._close_due(part, change)
             applied = fold(window, alone)
             change.applied += applied
+            if part.counting:
+                detector.note(applied)
+                continue
+            change.told += watchdogs(applied, self._policy.page_url)
             change.told += detector.early(window, detector.note(applied))
 
-    async def _close_due(self, part: Part, change: _Change) -> None:
+    async def _close_due(self, part: Part, change: _Change) -> int:
+        """Returns the start of the first step closed; 0 when none was due."""
+        due = due_steps(part.window, self._policy.step_ms, most=HOLE_MS // self._policy.step_ms)
+        await self._close(part, due, change)
+        return due.start
+
+    async def _close(self, part: Part, due: range, change: _Change) -> None:
         window, step_ms = part.window, self._policy.step_ms
-        due = due_steps(window, step_ms, most=HOLE_MS // step_ms)
         if not due:
             return
         if due.start > window.closed_ms:
@@ -202,14 +422,20 @@ class AggregateWork:
     async def _commit(self, part: Part, offset: int, change: _Change) -> None:
         window, detector, writes = part.window, part.detector, Writes()
         self._store.write_window(part.partition, window, offset, writes)
-        if change.steps or change.applied:
+        self._store.write_rebuild(part.partition, part.plan.rebuild if part.plan else None, part.checkpointed_ms, writes)
+        if change.steps or change.applied or change.installed:
             self._store.write_detector(part.partition, detector.subjects, detector.state, writes)
         self._store.write_episodes(part.partition, detector.open_episodes, detector.gone(), writes)
         self._write_cards(part, change, writes)
         self._write_expectations(part, change, writes)
+        if change.closed is not None:
+            writes.add("RPUSH", self._keys.shut(part.partition), encode(change.closed))
         if change.told:
             entries = [_encode(Outgoing(event=one.event, evidence=one.evidence)) for one in change.told]
-            writes.add("RPUSH", self._keys.outbox(part.partition), *entries)
+            there = self._keys.waiting(part.partition) if part.warming else self._keys.outbox(part.partition)
+            writes.add("RPUSH", there, *entries)
+        if change.released is not None:
+            self._store.write_release(part.partition, change.released, writes)
         part.revision = await self._store.commit(part.partition, part.owner, part.revision, writes)
         part.offset = offset
         window.touched.clear()
@@ -217,8 +443,9 @@ class AggregateWork:
         open_onsets = [episode.onset_ms for episode in detector.open_episodes.values()]
         window.forget(min([window.closed_ms - (HISTORY_STEPS + 1) * self._policy.step_ms, *open_onsets]))
         part.dirty = True
-        part.outbox = part.outbox or bool(change.told)
-        self._say(part, change)
+        part.outbox = part.outbox or bool(change.told or change.closed or change.released)
+        if not part.warming:  # what is done again was said and counted the first time
+            self._say(part, change)
 
     def _write_cards(self, part: Part, change: _Change, writes: Writes) -> None:
         shown: dict[str, list[DocumentCard]] = defaultdict(list)
@@ -241,7 +468,6 @@ class AggregateWork:
                 writes.add("HDEL", key, quarter - EXPECTATIONS_KEPT)
 
     def _say(self, part: Part, change: _Change) -> None:
-        RECORDS.labels("aggregate", "applied").inc(sum(len(one.rows) for one in change.applied))
         if change.applied:
             EVENT_LAG.labels("aggregate").set((self._clock.now_ms() - change.applied[-1].document.published_at) / 1000)
         WATERMARK.set(min(one.window.watermark_ms for one in self.parts.values()) / 1000)
@@ -252,9 +478,11 @@ class AggregateWork:
                 event_id=one.event.id, negatives=data.observed.negatives, expected=data.expected.negatives, onset=data.started_at,
             )  # fmt: skip
 
-    def _detector(self, loaded: Loaded) -> Detector:
+    def _detector(self, partition: int, loaded: Loaded) -> Detector:
         def hear(decision: Detected, subject: str, facts: dict[str, Any]) -> None:
-            tell(decision, kind="detect", subject=subject, **facts)
+            part = self.parts.get(partition)
+            if part is not None and not part.warming:
+                tell(decision, kind="detect", subject=subject, **facts)
 
         detector = Detector(self._policy, self._directory, tell=hear)
         detector.restore(loaded.subjects, loaded.state)
@@ -282,6 +510,17 @@ def policy(settings: Settings, directory: Directory) -> Policy:
     )
 
 
+def standing(parts: Mapping[int, Part], slow: str = "") -> dict[str, str]:
+    """State and note of a beat: how many partitions are held, which one is slow, and how far a rebuild is."""
+    plans = [(part.offset, part.plan.rebuild) for part in list(parts.values()) if part.plan is not None]
+    if not plans:
+        return beat.fares(f"{len(parts)} partitions", slow)
+    done = sum(offset - rebuild.start for offset, rebuild in plans)
+    share = done / (sum(rebuild.until - rebuild.start for _, rebuild in plans) or 1)
+    note = f"{len(plans)} of {len(parts)} partitions are counted again, {share:.0%} of them read; alerts wait"
+    return {"state": "warming", "note": note}
+
+
 async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
     """The aggregate process: until `stop`. Raises Misconfigured at start, Fatal when it must begin anew."""
     directory = Directory(entities.load_for(settings), Packs(packs_of(settings)).topics)
@@ -293,21 +532,30 @@ async def run(settings: Settings, topology: Topology, clock: Clock, stop: asynci
     consumer = await open_consumer(settings, f"{topology.prefix}-aggregate")
     keys = Keys(topology.prefix)
     event_time = settings.clock == "event"
+    # A replay is alone with its memory-only services and has nothing to be rebuilt from.
+    past = None if event_time else KafkaPast(settings, topology, incarnation, clock, partial(enlist, redis, keys))
     work = AggregateWork(
         topology, Store(redis, keys, incarnation), producer, directory, policy(settings, directory), clock,
-        idle_s=settings.idle_s, event_time=event_time,
+        idle_s=settings.idle_s, event_time=event_time, past=past,
     )  # fmt: skip
-    loop = PartitionLoop(consumer, topology.name(SCORED), work, clock, Bounds(drain_s=settings.drain_s))
+    name, bounds = topology.name(SCORED), Bounds(drain_s=settings.drain_s, stuck_s=settings.stuck_s)
+    loop = PartitionLoop(consumer, name, work, clock, bounds, stage="aggregate", crashes=RedisCrashes(redis, keys, name))
     side = [
-        asyncio.create_task(relay(redis, keys, topology, producer, work.parts, stop)),
+        asyncio.create_task(relay(redis, keys, topology, producer, work.parts, stop, incarnation)),
         asyncio.create_task(
             beat.keep_beating(redis, keys, clock, "aggregate", str(os.getpid()),
-                              lambda: {"lag": loop.lag, "note": f"{len(work.parts)} partitions"})
+                              lambda: {"lag": loop.lag} | standing(work.parts, loop.slow))
         ),
     ]  # fmt: skip
     if not event_time:
         side.append(asyncio.create_task(show(redis, keys, directory, work.parts)))
-    stopping = asyncio.create_task(stop.wait())
+        side.append(asyncio.create_task(generation.watch(redis, keys, work.lost)))
+
+    async def stopped() -> None:
+        await stop.wait()
+        work.ending = True
+
+    stopping = asyncio.create_task(stopped())
     for task in (stopping, *side):
         task.add_done_callback(lambda _: loop.stop())
     try:

@@ -12,30 +12,39 @@ from aiokafka import TopicPartition
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
-from groundswell.errors import BrokerAway, TopicsMissing
+from groundswell.connect import acknowledged, admin_options, close_producer, let_in, open_consumer, open_producer
+from groundswell.errors import BrokerAway, NotAllowed, TopicsMissing
+from groundswell.knock import principal
 from groundswell.records import Incarnation
 from groundswell.settings import Settings
+from stream import rights
 from stream.topology import CONTROL, TOPICS, Topology
 
 ANSWER_S = 20.0
 
 
 async def found(settings: Settings) -> dict[str, int]:
-    """Topic name -> partitions, as the broker tells. Raises BrokerAway."""
+    """Topic name -> partitions, as the broker tells. Raises BrokerAway, and what connect.let_in raises."""
+    await let_in(settings)
     return await asyncio.to_thread(_found, settings)
 
 
 async def create(settings: Settings, topology: Topology, replication: int = 1) -> list[str]:
-    """Make the missing topics and, once, the incarnation. Returns the names made. Raises BrokerAway, TopicsMissing."""
+    """Make the missing topics and, once, the incarnation. Returns the names made. Raises BrokerAway, TopicsMissing, NotAllowed."""
+    await let_in(settings)
     made = await asyncio.to_thread(_create, settings, topology, replication)
     await mark_incarnation(settings, topology)
     return made
 
 
-async def check(settings: Settings, topology: Topology) -> None:
-    """Raises TopicsMissing when a topic is missing or has another partition count than it must."""
-    wrong = topology.missing(await found(settings))
+async def check(settings: Settings, topology: Topology, who: str = "") -> None:
+    """Raises TopicsMissing when a topic is missing or has another partition count than it must; where the broker knows who we are, looks
+    only at what `who` (a name in rights.NEEDS) needs, and raises NotAllowed when it may not have it."""
+    if settings.kafka_security == "PLAINTEXT":
+        wrong = topology.missing(await found(settings))
+    else:
+        await let_in(settings)
+        wrong = topology.missing(await rights.found(settings, topology, who), rights.topics(who))
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise TopicsMissing("; ".join(wrong[:3]) + more + ".")
@@ -83,24 +92,9 @@ def _incarnation_in(records: list[Any]) -> str:
     return ""
 
 
-def _admin(settings: Settings) -> AdminClient:
-    conf: dict[str, str | int | float | bool] = {
-        "bootstrap.servers": settings.kafka,
-        "security.protocol": settings.kafka_security,
-        "log_level": 2,
-    }
-    if settings.kafka_user:
-        conf |= {
-            "sasl.mechanism": "SCRAM-SHA-512",
-            "sasl.username": settings.kafka_user,
-            "sasl.password": settings.kafka_password,
-        }
-    return AdminClient(conf)
-
-
 def _found(settings: Settings) -> dict[str, int]:
     try:
-        listed = _admin(settings).list_topics(timeout=min(ANSWER_S / 2, settings.connect_s))
+        listed = AdminClient(admin_options(settings)).list_topics(timeout=min(ANSWER_S / 2, settings.connect_s))
     except KafkaException as error:
         raise BrokerAway(f"No Kafka broker answers at {settings.kafka or '(no address)'}.") from error
     return {name: len(topic.partitions) for name, topic in listed.topics.items()}
@@ -115,14 +109,18 @@ def _create(settings: Settings, topology: Topology, replication: int) -> list[st
     ]
     if not new:
         return []
-    admin = _admin(settings)
+    admin = AdminClient(admin_options(settings))
     for name, waiting in admin.create_topics(new, request_timeout=ANSWER_S).items():
         try:
             waiting.result()
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue  # somebody else made it a moment ago
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise NotAllowed(
+                    f"Kafka does not let {principal(settings)} CREATE topic {name}.", remedy="Run this as an administrator of the broker."
+                ) from error
             raise TopicsMissing(
-                f"{name} cannot be made: {error.args[0].str()}.", remedy="Check the rights of this user."
+                f"{name} cannot be made: {error.args[0].str()}.", remedy="Set right what the broker names."
             ) from error
     return [topic.topic for topic in new]

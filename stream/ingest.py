@@ -22,6 +22,7 @@ from groundswell.records import MAX_DOCUMENTS, MAX_TEXT_BYTES, DeadLetter, Docum
 from groundswell.text import NORMALISER_VERSION, normalise, safe
 
 PAYLOAD_BYTES = 65_536  # kept of a dead letter
+BOM = b"\xef\xbb\xbf"
 TITLE_CHARS, NAME_CHARS, URL_CHARS, ID_CHARS = 500, 120, 2_048, 200
 YEAR_1990_MS = 631_152_000_000
 YEAR_10000_MS = 253_402_300_800_000  # no calendar downstream goes further
@@ -74,11 +75,11 @@ def take(
 
     whole = value or b""
     try:
-        elements = _elements(whole)
+        found = elements(whole)
     except errors.Refused as error:
         refuse(error, whole, 0)
         return intake
-    for index, raw in enumerate(elements):
+    for index, raw in enumerate(found):
         try:
             intake.documents.append(_one(raw, feed, now_ms, rules))
         except errors.Refused as error:
@@ -86,19 +87,19 @@ def take(
     return intake
 
 
-def _elements(whole: bytes) -> list[bytes]:
-    whole = whole.removeprefix(b"\xef\xbb\xbf").strip()
-    if not whole:
+def elements(whole: bytes) -> list[bytes]:
+    """The documents of a message, byte for byte; a message that is no array is one. Raises Refused."""
+    array = whole.removeprefix(BOM).strip()
+    if not array:
         raise errors.NotJson("The message is empty.")
-    if not whole.startswith(b"["):
+    if not array.startswith(b"["):
         return [whole]
     try:
-        found = [bytes(raw) for raw in _decoded(whole, list[Raw])]
-    except errors.Refused:
-        split = _split(whole)
-        if split is None:
-            raise
-        found = split
+        found = [bytes(raw) for raw in msgspec.json.decode(array, type=list[Raw])]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # First by hand: what cannot be read is one element, and the others stay as they were sent.
+        split = _split(array)
+        found = [bytes(raw) for raw in _decoded(array, list[Raw])] if split is None else split
     if not found:
         raise errors.EmptyArray
     if len(found) > MAX_DOCUMENTS:
@@ -141,7 +142,7 @@ def _decoded(raw: bytes, shape: Any) -> Any:
 
 
 def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rules) -> Document:
-    inbound: InboundDocument = _decoded(raw, InboundDocument)
+    inbound: InboundDocument = _decoded(raw.removeprefix(BOM), InboundDocument)
     if len(inbound.text.encode()) > MAX_TEXT_BYTES:
         raise errors.TextTooLong(f"The text has {len(inbound.text.encode())} bytes.")
     text = normalise(inbound.text)

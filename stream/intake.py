@@ -19,13 +19,14 @@ from redis.exceptions import RedisError
 from groundswell import beat, books, probe, runfile
 from groundswell.books import Counts
 from groundswell.clock import Clock
-from groundswell.connect import acknowledged, close_producer, kafka_options, open_producer, open_redis
+from groundswell.connect import METADATA_MS, acknowledged, close_producer, faust_credentials, open_producer, open_redis
 from groundswell.errors import GroundswellError
 from groundswell.keys import Keys
 from groundswell.records import Document
 from groundswell.settings import Settings
 from groundswell.telemetry import DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, log
-from stream import entities
+from stream import entities, generation
+from stream.generation import Generation
 from stream.ingest import Rules, take
 from stream.topology import COMMENTS, DOCUMENTS, INPUTS, NEWS, Topology
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
@@ -47,7 +48,7 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
     app = faust.App(
         f"{topology.prefix}-ingest",
         broker=[f"kafka://{address.strip()}" for address in settings.kafka.split(",")],
-        broker_credentials=_credentials(settings),
+        broker_credentials=faust_credentials(settings),
         web_enabled=False,
         store="memory://",
         datadir=str(runfile.folder(settings) / "faust"),  # it makes one even for a store in memory
@@ -61,6 +62,7 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
         broker_request_timeout=20,
         broker_rebalance_timeout=30,
         consumer_max_fetch_size=4 * 1_048_576,
+        consumer_metadata_max_age_ms=METADATA_MS,
         consumer_auto_offset_reset="earliest",
         worker_redirect_stdouts=False,
     )
@@ -106,6 +108,7 @@ class Shell:
         self._pending: asyncio.Queue[Pending] = asyncio.Queue(maxsize=PENDING)
         self._ready = asyncio.Event()
         self._counts: dict[Any, Counts] = {}
+        self._ends: dict[Any, int] = {}  # the offset that they belong to
         self._held = 0
 
     async def body(self, event: EventT[Any]) -> None:
@@ -125,10 +128,9 @@ class Shell:
                 for chunk in _chunks(intake.documents)
             ]
             for letter in intake.dead:
+                value = _encode(msgspec.structs.replace(letter, key=message.key and message.key[:KEY_BYTES]))
                 sends.append(
-                    await self._producer.send(
-                        self._topology.name(DEAD_LETTERS_TOPIC), _encode(letter), key=letter.reason.encode()
-                    )
+                    await self._producer.send(self._topology.name(DEAD_LETTERS_TOPIC), value, key=letter.reason.encode())
                 )
                 DEAD_LETTERS.labels("ingest", letter.reason).inc()
                 log().warning("dead_letter", reason=letter.reason, topic=letter.topic, partition=letter.src.partition,
@@ -162,6 +164,7 @@ class Shell:
                 self._redis, self._keys, self._clock, "ingest", str(os.getpid()), lambda: {"in_flight": self._held}
             )
         )
+        watching = asyncio.create_task(generation.watch(self._redis, self._keys, self._lost))
         try:
             while not app.should_stop:
                 await self._acknowledge_group()
@@ -171,6 +174,7 @@ class Shell:
             self._die(error)
         finally:
             beating.cancel()
+            watching.cancel()
             server.close()
             await close_producer(self._producer)
             await self._redis.aclose()
@@ -214,16 +218,25 @@ class Shell:
                     log().warning("redis_away", error=repr(error), hint="Ingest waits; nothing is lost.")
                     await self._clock.sleep(1.0)
                     continue
-                self._counts[tp] = grown
+                self._counts[tp], self._ends[tp] = grown, ends[tp]
                 RECORDS.labels("ingest", "applied").inc(added.applied)
                 RECORDS.labels("ingest", "dead_lettered").inc(added.dead_lettered)
                 break
         return ends
 
+    async def _lost(self, _generation: Generation) -> None:
+        """Redis forgot the books: they are written again from memory. Raises RedisError."""
+        for tp in list(self._counts):
+            while (counts := self._counts.get(tp)) is not None and tp in self._ends:
+                await books.keep(self._redis, self._keys.books("ingest", tp.topic, tp.partition), self._ends[tp], counts)
+                if self._counts.get(tp) in (counts, None):  # else a group has come between: once more
+                    break
+
     def forget(self, revoked: Any) -> None:
         """Another process may have these partitions next; their counts are read anew when they come back."""
         for tp in revoked:
             self._counts.pop(tp, None)
+            self._ends.pop(tp, None)
 
     def _die(self, error: BaseException) -> None:
         line = error.line if isinstance(error, GroundswellError) else repr(error)
@@ -253,16 +266,3 @@ def _chunks(documents: list[Document]) -> list[bytes]:
     if held:
         chunks.append(b"[" + b",".join(held) + b"]")
     return chunks
-
-
-def _credentials(settings: Settings) -> Any:
-    """Faust's own form of the connection options."""
-    if settings.kafka_security == "PLAINTEXT":
-        return None
-    options = kafka_options(settings)
-    context = options.get("ssl_context")
-    if settings.kafka_security == "SSL":
-        return faust.SSLCredentials(context=context)
-    return faust.SASLCredentials(
-        username=settings.kafka_user, password=settings.kafka_password, mechanism="SCRAM-SHA-512", ssl_context=context
-    )

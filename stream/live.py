@@ -11,8 +11,10 @@ import msgspec
 from redis.exceptions import RedisError
 
 from groundswell.connect import RedisClient
+from groundswell.decisions import SubjectState
 from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
 from groundswell.records import LiveRow
+from groundswell.reserved import is_test
 from groundswell.telemetry import log
 from stream import surge_reading
 from stream.detect import Detector
@@ -38,7 +40,9 @@ async def show(redis: RedisClient, keys: Keys, directory: Directory, parts: Mapp
                 part.dirty = False
                 due += 1
                 pipeline.set(
-                    keys.live(partition), msgspec.json.encode(rows(part.window, part.detector, directory)), ex=TTL_S
+                    keys.live(partition),
+                    msgspec.json.encode(rows(part.window, part.detector, directory, warming=part.warming)),
+                    ex=TTL_S,
                 )
         if due:
             try:
@@ -48,15 +52,19 @@ async def show(redis: RedisClient, keys: Keys, directory: Directory, parts: Mapp
         await asyncio.sleep(EVERY_S)
 
 
-def rows(window: Window, detector: Detector, directory: Directory) -> list[LiveRow]:
-    """The subjects of one partition worth a look: open episodes first, then by evidence and by negatives."""
+def rows(window: Window, detector: Detector, directory: Directory, *, warming: bool = False) -> list[LiveRow]:
+    """The subjects of one partition worth a look: open episodes first, then by evidence and by negatives. While it is `warming`
+    the counts are not of now, and no state but this one is shown."""
     newest_ms = max(
         window.closed_ms - MINUTE_MS, (window.newest_ms if window.newest_ms < window.closed_ms + QUARTER_MS else 0)
     )
     end_ms = newest_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS
     expected = detector.expectations(end_ms - MINUTE_MS)
-    made = [_row(subject, window, detector, directory, expected, end_ms) for subject in detector.subjects]
+    watched = [subject for subject in detector.subjects if not is_test(subject)]
+    made = [_row(subject, window, detector, directory, expected, end_ms) for subject in watched]
     made.sort(key=lambda row: (not row.episode, -max(row.evidence, -9.0), -row.negatives_15, row.subject))
+    if warming:
+        made = [msgspec.structs.replace(row, state=SubjectState.WARMING.value, episode="") for row in made]
     return made[:ROWS]
 
 

@@ -23,6 +23,8 @@ from groundswell.telemetry import log
 from stream import surge
 from stream.detect import CARDS
 from stream.episodes import Episode
+from stream.generation import Generation, current
+from stream.rebuild import Rebuild
 from stream.windows import Window
 
 BUCKET_TTL_S = 8 * 86_400  # a week of charts and a day
@@ -32,6 +34,7 @@ SCRIPT = (Path(__file__).parent / "lua" / "commit.lua").read_text(encoding="utf-
 
 _card = msgspec.json.Decoder(DocumentCard).decode
 _episode = msgspec.json.Decoder(Episode).decode
+_rebuild = msgspec.json.Decoder(Rebuild).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,6 +51,8 @@ class Loaded:
     open_episodes: dict[str, Episode] = field(default_factory=dict)
     cards: dict[str, deque[DocumentCard]] = field(default_factory=dict)
     echoes: dict[str, Counter[str]] = field(default_factory=dict)
+    rebuild: Rebuild | None = None  # under way
+    checkpointed_ms: int = 0
 
 
 @dataclass
@@ -71,13 +76,23 @@ class Writes:
 
 
 class Store:
-    """One aggregator's view of Redis."""
+    """One aggregator's view of Redis. `generation`: what state must belong to; an empty id: any."""
 
     def __init__(self, redis: RedisClient, keys: Keys, incarnation: str) -> None:
-        self._redis, self._keys, self._incarnation = redis, keys, incarnation
+        self._redis, self._keys, self.incarnation = redis, keys, incarnation
+        self.generation = Generation("")
+
+    async def look(self) -> Generation:
+        """Take up the generation that Redis is in. Raises RedisAway."""
+        try:
+            self.generation = await current(self._redis, self._keys)
+        except RedisError as error:
+            raise RedisAway(f"Redis failed while loading: {error!r}.") from error
+        return self.generation
 
     async def take_up(self, partition: int, history_ms: int) -> Loaded:
-        """Become the owner, then load. State of other topics (another incarnation) is dropped. Raises RedisAway."""
+        """Become the owner, then load. State of other topics (another incarnation) or of before a rebuild was asked for (another
+        generation) is dropped. Raises RedisAway."""
         try:
             return await self._take_up(partition, history_ms)
         except RedisError as error:
@@ -86,11 +101,15 @@ class Store:
     async def _take_up(self, partition: int, history_ms: int) -> Loaded:
         key, owner = self._keys.state(partition), secrets.token_hex(8)
         await self._redis.hset(key, "owner", owner)  # first: from here on nobody else can write
-        found = await self._redis.hget(key, "inc")
-        if found is not None and found.decode() != self._incarnation:
-            log().warning("other_incarnation", partition=partition, found=found.decode(), expected=self._incarnation)
+        generation = self.generation.id
+        found, of = await self._redis.hmget(key, "inc", "gen")
+        if found is not None and found.decode() != self.incarnation:
+            log().warning("other_incarnation", partition=partition, found=found.decode(), expected=self.incarnation)
             await self._drop(partition)
-        await self._redis.hset(key, mapping={"owner": owner, "inc": self._incarnation})
+        elif generation and of and of.decode() != generation:
+            log().warning("other_generation", partition=partition, found=of.decode(), expected=generation)
+            await self._drop(partition)
+        await self._redis.hset(key, mapping={"owner": owner, "inc": self.incarnation, "gen": generation})
         raw = {name.decode(): value for name, value in (await self._redis.hgetall(key)).items()}
         window = Window(
             marks={int(name[1:]): int(value) for name, value in raw.items() if name[0] == "d"},
@@ -99,7 +118,10 @@ class Store:
             newest_ms=int(raw.get("newest", 0)),
             counts=msgspec.json.decode(raw["books"], type=Counts) if "books" in raw else Counts(),
         )
-        loaded = Loaded(owner, int(raw.get("rev", 0)), int(raw["off"]) if "off" in raw else None, window)
+        loaded = Loaded(
+            owner, int(raw.get("rev", 0)), int(raw["off"]) if "off" in raw else None, window,
+            rebuild=_rebuild(raw["warm"]) if raw.get("warm") else None, checkpointed_ms=int(raw.get("ck", 0)),
+        )  # fmt: skip
         rows = await self._redis.hgetall(self._keys.detector(partition))
         if rows:
             # In the order they came first, so that a reloaded detector is the same to the bit.
@@ -134,6 +156,13 @@ class Store:
             loaded.cards[subject] = deque((_card(raw) for raw in cards), maxlen=CARDS)
             loaded.echoes[subject] = Counter({story.decode(): int(count) for story, count in echoes.items()})
 
+    async def drop(self, partition: int) -> None:
+        """Forget a partition, so that the next take-up finds nothing. Raises RedisAway."""
+        try:
+            await self._drop(partition)
+        except RedisError as error:
+            raise RedisAway(f"Dropping scored partition {partition} failed: {error!r}.") from error
+
     async def _drop(self, partition: int) -> None:
         state = self._keys.state(partition)
         async for key in self._redis.scan_iter(match=self._keys.partition_pattern(partition), count=1000):
@@ -161,6 +190,14 @@ class Store:
         for (subject, at_ms), packed in zip(cold, found, strict=True):
             if packed is not None:
                 window.minutes.setdefault(subject, {})[at_ms] = list(_counters(unpack_bucket(packed)))
+
+    async def waiting(self, partition: int) -> list[bytes]:
+        """What a rebuild has found so far. Raises RedisAway."""
+        try:
+            found: list[bytes] = await self._redis.lrange(self._keys.waiting(partition), 0, -1)
+        except RedisError as error:
+            raise RedisAway(f"Reading what waits failed: {error!r}.") from error
+        return found
 
     async def commit(self, partition: int, owner: str, revision: int, writes: Writes) -> int:
         """Make a batch lasting, all or nothing. Returns the new revision. Raises Fenced, also when the answer was lost."""
@@ -195,6 +232,17 @@ class Store:
         for key, fields in by_key.items():
             writes.add("HSET", key, *fields)
             writes.add("EXPIRE", key, BUCKET_TTL_S)
+
+    def write_rebuild(self, partition: int, rebuild: Rebuild | None, checkpointed_ms: int, writes: Writes) -> None:
+        """How far a rebuild has come, or that none is under way."""
+        warm = _encode(rebuild) if rebuild is not None else b""
+        writes.add("HSET", self._keys.state(partition), "warm", warm, "ck", checkpointed_ms)
+
+    def write_release(self, partition: int, untold: Sequence[bytes], writes: Writes) -> None:
+        """A rebuild has ended: what nobody was told goes to the outbox, the rest is forgotten."""
+        if untold:
+            writes.add("RPUSH", self._keys.outbox(partition), *untold)
+        writes.add("DEL", self._keys.waiting(partition))
 
     def write_detector(
         self, partition: int, subjects: Sequence[str], state: surge.State | None, writes: Writes

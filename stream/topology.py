@@ -11,7 +11,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic: `name` without the prefix, retention in milliseconds (None: compacted)."""
+    """One topic: `name` without the prefix, retention in milliseconds (None: compacted). `newest_only`: compacted and expiring."""
 
     name: str
     key: str
@@ -20,12 +20,15 @@ class Topic:
     retention_ms: int | None
     writers: str
     readers: str
+    newest_only: bool = False
 
     @property
     def config(self) -> dict[str, str]:
         """Broker settings of the topic."""
         if self.retention_ms is None:
             return {"cleanup.policy": "compact"}
+        if self.newest_only:  # a day's segment, since the one that is written to is never compacted
+            return {"cleanup.policy": "compact,delete", "retention.ms": str(self.retention_ms), "segment.ms": str(DAY_MS)}
         return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 
@@ -37,12 +40,16 @@ DOCUMENTS = Topic(
 TAGGED = Topic("tagged.v1", "document id", "Tagged", 24, 30 * DAY_MS, "tag", "anybody")
 # 64 for good: a subject's counts live in its partition, so another count would give it two homes.
 SCORED = Topic("scored.v1", "none: murmur2(subject)", "ScoredBatch", 64, 7 * DAY_MS, "tag", "aggregate")
+# A scored partition's are in partition s modulo this count, so it may grow: a reader reads them all.
+BASELINES = Topic(
+    "baselines.v1", "scored partition|what", "Checkpoint or Closed", 12, 30 * DAY_MS, "aggregate", "aggregate", newest_only=True
+)
 ALERTS = Topic("alerts.v1", "episode id", "AlertEvent", 12, 90 * DAY_MS, "aggregate", "deliver, anybody")
 CONTROL = Topic("control.v1", "object id", "ControlObject or null", 1, None, "command line, dashboard", "all")
 DELIVERIES = Topic("deliveries.v1", "endpoint|event", "DeliveryOutcome", 12, 30 * DAY_MS, "deliver", "deliver")
 DEAD_LETTERS = Topic("dead-letters.v1", "reason", "DeadLetter", 6, 30 * DAY_MS, "every stage", "operators")
 
-TOPICS = (NEWS, COMMENTS, DOCUMENTS, TAGGED, SCORED, ALERTS, CONTROL, DELIVERIES, DEAD_LETTERS)
+TOPICS = (NEWS, COMMENTS, DOCUMENTS, TAGGED, SCORED, BASELINES, ALERTS, CONTROL, DELIVERIES, DEAD_LETTERS)
 INPUTS = (NEWS, COMMENTS)
 
 
@@ -68,13 +75,14 @@ class Topology:
         """The one home of a subject's counts."""
         return murmur2(subject.encode()) % self.partitions(SCORED)
 
-    def missing(self, found: dict[str, int]) -> Sequence[str]:
+    def missing(self, found: dict[str, int], topics: Sequence[Topic] = TOPICS) -> Sequence[str]:
         """What is wrong with the topics found on a broker, one sentence each; empty when all is well."""
         wrong = []
-        for name, count in self.wanted().items():
+        for topic in topics:
+            name, count = self.name(topic), self.partitions(topic)
             if name not in found:
                 wrong.append(f"{name} is missing")
-            elif found[name] < count or (name == self.name(SCORED) and found[name] != count):
+            elif found[name] < count or (topic == SCORED and found[name] != count):
                 wrong.append(f"{name} has {found[name]} partitions, {count} are wanted")
         return wrong
 

@@ -98,6 +98,16 @@ def fold(window: Window, batch: ScoredBatch) -> list[Applied]:
     return applied
 
 
+def skip(window: Window, batch: ScoredBatch) -> None:
+    """Count a batch's rows as dead-lettered beside the one record that its stage counts, and raise the mark: what is written
+    of it once more is a duplicate."""
+    at_start = window.marks.get(batch.partition, -1)
+    rows = sum(len(document.rows) for document in batch.documents)
+    window.counts.read += rows - 1
+    window.counts.dead_lettered += rows - 1
+    window.marks[batch.partition] = max([at_start, *(mark(batch.offset, document.index) for document in batch.documents)])
+
+
 def _count(window: Window, document: ScoredDocument, row: Row, minute_ms: int) -> None:
     counters = window.minutes.setdefault(row.subject, {}).setdefault(minute_ms, [0, 0, 0, 0, 0])
     place = _ECHO if document.echo else _UNSURE if row.unsure else _PLACE[row.label]

@@ -6,16 +6,22 @@ import msgspec
 
 from groundswell.records import AlertData, AlertDocument, AlertEvent, AlertRule, AlertSubject, Expected, Observed
 
-STATES = {"alert.firing": "firing", "alert.updated": "firing", "alert.resolved": "resolved", "endpoint.test": "firing"}
+STATES = {"alert.resolved": "resolved"}
 
 
 def alert_event(
-    kind: Any = "alert.firing", sequence: int = 1, *, episode: str = "ep_harbour", subject: str = "XSHG:600001"
+    kind: Any = "alert.firing",
+    sequence: int = 1,
+    *,
+    episode: str = "ep_harbour",
+    subject: str = "XSHG:600001",
+    **fields: Any,
 ) -> AlertEvent:
+    """`fields` are of its data: severity, topics, started_at, test and so on."""
     data = AlertData(
         episode_id=episode,
         sequence=sequence,
-        state=STATES[kind],
+        state=STATES.get(kind, "firing"),
         previous_state="pending",
         test=False,
         severity="warning",
@@ -54,7 +60,12 @@ def alert_event(
         summary={"zh": "负面陡增", "en": "negative surge"},
         links={"evidence": "http://127.0.0.1:8080/e/ep_harbour"},
     )
-    return AlertEvent(id=f"gw_{episode[3:]}_{sequence}", type=kind, timestamp="2026-11-21T09:31:02.114Z", data=data)
+    return AlertEvent(
+        id=f"gw_{episode[3:]}_{sequence}",
+        type=kind,
+        timestamp="2026-11-21T09:31:02.114Z",
+        data=msgspec.structs.replace(data, **fields),
+    )
 
 
 def event_bytes(kind: Any = "alert.firing", sequence: int = 1, **more: Any) -> bytes:

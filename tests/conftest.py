@@ -5,6 +5,7 @@ Under CI=true a missing service is a failure. `make services` starts what these 
 
 import os
 import secrets
+import shutil
 import socket
 import struct
 from collections.abc import Iterator
@@ -39,6 +40,15 @@ def kafka_answers(address: str, timeout_s: float = 2.0) -> bool:
     except (OSError, ValueError):
         return False
     return len(reply) == 16 and struct.unpack(">iiii", reply)[3] > 0
+
+
+@pytest.fixture(scope="session")
+def javascript_verifier() -> Path:
+    """The node_modules that hold the reference verifier of webhook signatures; put it into NODE_PATH."""
+    found = Path(__file__).resolve().parents[1] / "var" / "services" / "javascript" / "node_modules"
+    if shutil.which("node") is None or not (found / "standardwebhooks").is_dir():
+        missing("No node with the package standardwebhooks: run 'make services'.")
+    return found
 
 
 @pytest.fixture(scope="session")

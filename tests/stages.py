@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import redis.asyncio
 
 from groundswell import settings as all_settings
 from groundswell.accounting import Accounting, account
 from groundswell.books import Counts
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
+from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.keys import Keys
 from groundswell.settings import Settings
 from stream import create
@@ -61,7 +60,7 @@ class Site:
         return [msgspec.json.decode(record.value, type=kind) for record in await self.read(topic)]
 
     async def books(self) -> Accounting:
-        client = redis.asyncio.Redis.from_url(self.settings.redis)
+        client = await open_redis(self.settings)
         try:
             return await account(client, Keys(self.settings.prefix), self.topology.partitions(SCORED), Counts())
         finally:

@@ -4,23 +4,34 @@ Pure. send.py carries it out behind the address guard.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
+from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
+from alerts.channels.posting import AGENT, WEBHOOK_GIVES_UP_S, NotThisChannel, shown_host
 from alerts.retry import asked_s
-from alerts.signing import sign
-from groundswell import __version__
+from alerts.signing import check_secret, sign
 from groundswell.decisions import Delivery
 
+limits = Limits(many=False, spacing_s=0.0, per_minute=None, gives_up_s=WEBHOOK_GIVES_UP_S, body_bytes=20_000)
 
-@dataclass(frozen=True)
-class Verdict:
-    """SENT, RETRY or REFUSED; `reason` is one word and perhaps a name; `asked_s` is what the receiver asked for."""
 
-    outcome: Delivery
-    reason: str = ""
-    asked_s: float | None = None
+def check(url: str, secret: str) -> None:
+    """Any address may be a webhook; the secret must be one that signs. Raises NotThisChannel."""
+    del url
+    try:
+        check_secret(secret)
+    except ValueError as error:
+        remedy = "Leave --secret out: one is made for you. Or give whsec_… (v1) or whsk_… (v1a) of Standard Webhooks."
+        raise NotThisChannel(f"This secret cannot sign: {error}.", remedy=remedy) from error
+
+
+def request(
+    address: Address, message_id: str, tellings: Sequence[Telling], missed: Missed | None, now_ms: int
+) -> Request:
+    """One event as it lies on the topic; `missed` is not said, since machines are told each event."""
+    del missed
+    body = tellings[0].body
+    return Request(address.url, headers(message_id, body, address.secrets, now_ms), body)
 
 
 def headers(event_id: str, body: bytes, secrets: Sequence[str], now_ms: int) -> dict[str, str]:
@@ -28,34 +39,25 @@ def headers(event_id: str, body: bytes, secrets: Sequence[str], now_ms: int) -> 
     timestamp_s = now_ms // 1000
     return {
         "content-type": "application/json",
-        "user-agent": f"groundswell/{__version__}",
+        **AGENT,
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp_s),
         "webhook-signature": sign(secrets, event_id, timestamp_s, body),
     }
 
 
-def verdict(status: int, answer: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
+def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
     """Only 2xx is delivered. 410 ends it; all else is tried again, since a 401 or a 404 is often a deployment.
 
-    `answer` has lower-case names; `head` is the beginning of the response's body.
+    `headers` has lower-case names; `head` is the beginning of the response's body.
     """
     if 200 <= status < 300:
         return Verdict(Delivery.SENT)
     if status == HTTPStatus.GONE:
         return Verdict(Delivery.REFUSED, "endpoint_gone")
-    if answer.get("webhook-delivery", "").strip() == "abort-message":
+    if headers.get("webhook-delivery", "").strip() == "abort-message":
         return Verdict(Delivery.REFUSED, "aborted_by_receiver")
     if 300 <= status < 400:
-        return Verdict(Delivery.RETRY, f"redirected {_host(answer.get('location', ''))}".strip())
+        return Verdict(Delivery.RETRY, f"redirected {shown_host(headers.get('location', ''))}".strip())
     reason = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else f"http_{status}"
-    return Verdict(Delivery.RETRY, reason, asked_s(answer, head, now_ms))
-
-
-def _host(location: str) -> str:
-    """Where a redirect points, for people: printable ASCII of the host, no more."""
-    try:
-        host = urlsplit(location).hostname or ""
-    except ValueError:
-        return ""
-    return "".join(char for char in host if "!" <= char <= "~")[:100]
+    return Verdict(Delivery.RETRY, reason, asked_s(headers, head, now_ms))

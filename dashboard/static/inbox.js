@@ -53,7 +53,7 @@ export class Inbox {
       make("span", { class: "mark", "data-state": row.state, "aria-hidden": "true" }),
       link,
       make("span", { class: "times" }, row.effect >= 20 ? "> 20 ×" : `${decimal(row.effect)} ×`),
-      make("p", {}, `${word("state", row.state)} ${when}`),
+      make("p", {}, `${word("state", row.state)}${row.test ? ` (${word("state", "test")})` : ""} ${when}`),
       make("p", {}, say("inbox.counts", { negatives: count(row.neg), range: span(row.lo, row.hi) })),
       this.#seen(row),
     );

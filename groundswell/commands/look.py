@@ -1,10 +1,9 @@
-"""Commands that look and change nothing: watch, alerts, accounting, dead-letters, deliveries, health."""
+"""Commands that look and change nothing: watch, alerts, accounting, health."""
 
 import asyncio
-import base64
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import msgspec
@@ -12,23 +11,20 @@ from rich.table import Table
 
 from alerts import lanes
 from groundswell import accounting as the_books
-from groundswell import beat, runfile, times
+from groundswell import beat, runfile
 from groundswell.books import Counts
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.connect import RedisClient, open_consumer, open_redis
-from groundswell.errors import BrokerAway
+from groundswell.connect import RedisClient, open_redis
 from groundswell.keys import Keys
-from groundswell.records import AlertView, DeadLetter
+from groundswell.records import AlertView
 from groundswell.settings import Settings
 from groundswell.terminal import out
-from groundswell.text import safe
 from stream import create
-from stream.topology import DEAD_LETTERS, SCORED, Topology
+from stream.topology import SCORED, Topology
 
 T = TypeVar("T")
 Look = Callable[[Settings, Topology, RedisClient, Keys], Awaitable[T]]
-FOUND_S = 10.0
 SETTLE_S = 3.0  # longer than one beat
 STAGES = ("ingest", "tag", "aggregate", "deliver", "dashboard")
 
@@ -90,7 +86,7 @@ def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
         data = view.event.data
         table.add_row(
             data.started_at, f"{data.subject.names.get('en', '')} {data.subject.names.get('zh', '')} {data.subject.id}".strip(),
-            data.state, str(data.observed.negatives), f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
+            f"{data.state} (test)" if data.test else data.state, str(data.observed.negatives), f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
         )  # fmt: skip
     out().print(table if views else "No alerts.", markup=False)
 
@@ -125,76 +121,6 @@ def books_table(stages: dict[str, Counts]) -> Table:
     return table
 
 
-@click.command(name="dead-letters")
-@json_option
-@limit_option
-@click.option("--reason", help="Only this reason.")
-@click.pass_context
-def dead_letters(ctx: click.Context, as_json: bool, limit: int, reason: str | None) -> None:
-    """List inputs that were refused: why, and where they came from."""
-    settings = runfile.joined(the_settings(ctx))
-    letters = [letter for letter in asyncio.run(_letters(settings)) if reason in (None, letter.reason)]
-    letters = sorted(letters, key=lambda letter: letter.at)[-limit:]
-    if as_json:
-        click.echo(msgspec.json.encode([_printed(letter) for letter in letters]).decode())
-        return
-    table = Table("at", "stage", "reason", "topic/partition/offset/index", "what", "what to do", box=None)
-    for letter in letters:
-        where = f"{letter.topic}/{letter.src.partition}/{letter.src.offset}/{letter.src.index}"
-        table.add_row(
-            times.rfc3339(letter.at), letter.stage, letter.reason, where, safe(letter.message, 120), letter.remedy
-        )
-    out().print(table if letters else "No dead letters.", markup=False)
-
-
-async def _letters(settings: Settings) -> list[DeadLetter]:
-    topology = topology_of(settings)
-    consumer = await open_consumer(settings, None, [topology.name(DEAD_LETTERS)])
-    try:
-        ends = await consumer.end_offsets(list(consumer.assignment()))
-        starts = await consumer.beginning_offsets(list(consumer.assignment()))
-        left = {partition for partition, end in ends.items() if end > starts[partition]}
-        found = []
-        async with asyncio.timeout(FOUND_S):
-            while left:
-                for partition, records in (await consumer.getmany(timeout_ms=300)).items():
-                    found += [msgspec.json.decode(record.value, type=DeadLetter) for record in records if record.value]
-                    if records[-1].offset + 1 >= ends[partition]:
-                        left.discard(partition)
-    except TimeoutError as error:
-        raise BrokerAway(f"The dead letters could not be read within {FOUND_S:.0f} s.") from error
-    finally:
-        await consumer.stop()
-    return found
-
-
-def _printed(letter: DeadLetter) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(letter)
-    plain["payload"] = base64.b64encode(letter.payload).decode()
-    return plain
-
-
-@click.command()
-@json_option
-@limit_option
-@click.pass_context
-def deliveries(ctx: click.Context, as_json: bool, limit: int) -> None:
-    """List delivery attempts, newest first."""
-
-    async def look(_settings: Settings, _topology: Topology, redis: RedisClient, keys: Keys) -> list[Any]:
-        return list(await lanes.deliveries(redis, keys, limit=limit))
-
-    rows = _with_redis(ctx, look)
-    if as_json:
-        click.echo(msgspec.json.encode(rows).decode())
-        return
-    table = Table("at", "endpoint", "event", "attempt", "outcome", "status", "ms", "why", box=None)
-    for row in rows:
-        table.add_row(times.rfc3339(row.at), row.endpoint, row.event, str(row.attempt), row.outcome, str(row.status or ""),
-                      str(row.latency_ms), safe(row.reason, 80))  # fmt: skip
-    out().print(table if rows else "No deliveries.", markup=False)
-
-
 @click.command()
 @json_option
 @click.option("--process", "only", type=click.Choice(STAGES), help="Only this process: exit status 0 when it beats.")
@@ -226,6 +152,7 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
         if stage not in alive
     ]
     sentences += [f"topics: {sentence}. Run `groundswell topology --create`." for sentence in missing]
+    sentences += [f"{one.stage}: process {one.pid}: {one.note}." for one in beats if one.state == "slow" and one.stage in wanted]
     sentences += [f"accounting: {sentence}" for sentence in wrong]
     if as_json:
         click.echo(msgspec.json.encode({"healthy": not sentences, "wrong": sentences, "processes": beats}).decode())

@@ -82,7 +82,7 @@ async def _push(
 ) -> dict[str, Any]:
     total = feed.size(file)
     topology = topology_of(settings)
-    await create.check(settings, topology)
+    await create.check(settings, topology, f"push to {topic}")
     redis = await open_redis(settings)
     keys = Keys(topology.prefix)
     before = await books.total(redis, keys, "ingest")
@@ -107,7 +107,10 @@ async def _push(
             task = progress.add_task(f"push {topic}", total=total, rate="")
             for line in feed.read(file, mapping):
                 try:
-                    await pusher.add(_document(line, shift_ms))
+                    if line.as_it_is and not shift_ms:
+                        await pusher.add_json(line.raw)
+                    else:
+                        await pusher.add(_document(line, shift_ms))
                 except MessageTooLarge as error:
                     too_large += 1
                     progress.console.print(f"Not sent: {error.line}")

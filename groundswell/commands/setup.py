@@ -1,9 +1,10 @@
-"""Commands that set things up, and say what is missing: endpoints, topology, settings, schema, secret-key, doctor."""
+"""Commands that set things up, and say what is missing: topology, settings, schema, asyncapi, secret-key, doctor."""
 
 import asyncio
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,92 +13,16 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from groundswell import records, runfile, times
+from groundswell import runfile
 from groundswell import settings as all_settings
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.errors import GroundswellError, Misconfigured
+from groundswell.errors import GroundswellError, Misconfigured, NothingRuns
+from groundswell.schemas import SCHEMAS
+from groundswell.schemas import asyncapi as described
+from groundswell.schemas import schema as schema_of
 from groundswell.settings import Settings
 from groundswell.terminal import out
-from groundswell.text import safe
 from stream.topology import TOPICS
-
-SCHEMAS: dict[str, Any] = {
-    "inbound-document": records.InboundDocument, "document": records.Document, "tagged": records.Tagged, "scored": records.ScoredBatch,
-    "alert": records.AlertEvent, "dead-letter": records.DeadLetter, "delivery": records.DeliveryOutcome, "control": records.ControlObject,
-    "live-row": records.LiveRow, "alert-view": records.AlertView,
-}  # fmt: skip
-
-
-@click.group()
-def endpoints() -> None:
-    """The places that alerts go to."""
-
-
-@endpoints.command()
-@click.argument("url")
-@click.option("--name", required=True, help="What people call it.")
-@click.option("--subject", "subjects", multiple=True, help="Only alerts about this subject; may be repeated.")
-@click.option("--json", "as_json", is_flag=True)
-@click.pass_context
-def add(ctx: click.Context, url: str, name: str, subjects: tuple[str, ...], as_json: bool) -> None:
-    """Send alerts to URL, signed. The signing secret is shown this once."""
-    from alerts import endpoints as known
-
-    settings = runfile.joined(the_settings(ctx))
-    endpoint, secret = asyncio.run(known.add(settings, topology_of(settings), url, name, subjects=subjects))
-    if as_json:
-        click.echo(msgspec.json.encode({"id": endpoint.id, "name": endpoint.name, "secret": secret}).decode())
-        return
-    click.echo(f"Added {endpoint.name} ({endpoint.shown}) as {endpoint.id}.\nSigning secret, shown this once: {secret}")
-    click.echo("Verify requests with any Standard Webhooks library: docs/webhooks.md.")
-
-
-@endpoints.command(name="list")
-@click.option("--json", "as_json", is_flag=True)
-@click.pass_context
-def list_(ctx: click.Context, as_json: bool) -> None:
-    """All endpoints, oldest first."""
-    from alerts import endpoints as known
-
-    settings = runfile.joined(the_settings(ctx))
-    found = known.listing(asyncio.run(_view(settings)))
-    if as_json:
-        click.echo(msgspec.json.encode(found).decode())
-        return
-    table = Table("id", "name", "address", "since", "subjects", box=None)
-    for one in found:
-        table.add_row(
-            one.id, safe(one.name, 80), one.shown, times.rfc3339(one.created_at), ", ".join(one.subjects) or "all"
-        )
-    nothing = "No endpoints. Add one: groundswell endpoints add URL --name NAME"
-    out().print(table if found else nothing, markup=False)
-
-
-@endpoints.command()
-@click.argument("endpoint")
-@click.pass_context
-def remove(ctx: click.Context, endpoint: str) -> None:
-    """Forget ENDPOINT (its id); what waits for it is dropped."""
-    from alerts import endpoints as known
-
-    settings = runfile.joined(the_settings(ctx))
-    if endpoint not in asyncio.run(_view(settings)).endpoints:
-        raise Misconfigured(f"There is no endpoint {endpoint}.", remedy="`groundswell endpoints list` shows the ids.")
-    asyncio.run(known.remove(settings, topology_of(settings), endpoint))
-    click.echo(f"Removed {endpoint}.")
-
-
-async def _view(settings: Settings) -> Any:
-    from groundswell import control
-
-    view, stop, ready = control.ControlView(), asyncio.Event(), asyncio.Event()
-    following = asyncio.create_task(control.follow(settings, topology_of(settings), view, stop, ready))
-    reading = asyncio.create_task(ready.wait())
-    await asyncio.wait({following, reading}, return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
-    reading.cancel()
-    await following
-    return view
 
 
 @click.command()
@@ -171,12 +96,18 @@ def _notes() -> dict[str, str]:
 @click.argument("record", type=click.Choice(sorted(SCHEMAS)), required=False)
 def schema(record: str | None) -> None:
     """Print the JSON Schema of RECORD, or of all."""
-    chosen = {record: SCHEMAS[record]} if record else SCHEMAS
-    made = {
-        name: {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
-        for name, kind in chosen.items()
-    }
-    click.echo(msgspec.json.format(msgspec.json.encode(made[record] if record else made), indent=2).decode())
+    made = schema_of(record) if record else {name: schema_of(name) for name in SCHEMAS}
+    click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
+
+
+@click.command()
+@click.pass_context
+def asyncapi(ctx: click.Context) -> None:
+    """Print the AsyncAPI 3 description of the topics that others may read or write."""
+    found = the_settings(ctx)
+    with suppress(NothingRuns):
+        found = runfile.joined(found)
+    click.echo(msgspec.json.format(msgspec.json.encode(described(found, topology_of(found))), indent=2).decode())
 
 
 @click.command(name="secret-key")
@@ -222,6 +153,11 @@ def _checks(found: Settings) -> dict[str, Any]:
             return "scripted: word lists for tests, not for earnest"
         return f"{catalog.locate(found.model)}: complete"
 
+    def kernels() -> str:
+        from models import kernels as own
+
+        return own.describe()
+
     def redis_server() -> str:
         return shutil.which("redis-server") or "not installed; `up` and `demo` use fakeredis (slower, memory only)"
 
@@ -241,7 +177,7 @@ def _checks(found: Settings) -> dict[str, Any]:
         SecretBox(found.secret_key)
         return "set"
 
-    return {"python": python, "cores": cores, "model": model, "redis-server": redis_server,
+    return {"python": python, "cores": cores, "model": model, "model kernels": kernels, "redis-server": redis_server,
             "services": services, "secret key": key}  # fmt: skip
 
 

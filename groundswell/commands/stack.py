@@ -153,6 +153,7 @@ def running(found: Stack) -> runfile.Running:
     return runfile.Running(
         pid=os.getpid(), kafka=settings.kafka, redis=settings.redis, prefix=settings.prefix, secret_key=settings.secret_key,
         page=f"http://{settings.host}:{settings.port}", catalogues=settings.catalogues, packs=settings.packs,
+        connection=runfile.connection(settings),
     )  # fmt: skip
 
 

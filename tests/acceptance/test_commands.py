@@ -232,6 +232,106 @@ def test_deliveries_shows_the_try_and_its_answer(road: Road, alert: dict[str, An
     assert " 204 " in tried[0]
 
 
+def received(road: Road, kind: str) -> list[Any]:
+    return [one for one in road.receiver.received if one.event.get("type") == kind]
+
+
+@pytest.mark.usefixtures("alert")
+def test_a_test_event_is_sent_and_the_answer_is_told_in_words(road: Road) -> None:
+    done = road.command("endpoints", "test", NAME)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "answered 204" in done.stdout
+    (told,) = received(road, "endpoint.test")
+    assert told.verified
+    assert told.event["data"]["test"] is True
+
+
+@pytest.mark.usefixtures("alert")
+def test_after_a_rotation_the_old_secret_verifies_as_well_as_the_new_one(road: Road) -> None:
+    rotated = road.json("endpoints", "rotate", road.subscribed["id"], "--hours", "1")
+    assert rotated["old_secret_until"] > time.time() * 1000
+    for secret in (road.subscribed["secret"], rotated["secret"]):
+        road.receiver.secret = secret
+        assert road.json("endpoints", "test", road.subscribed["id"])["well"] is True
+        assert received(road, "endpoint.test")[-1].verified, "old" if secret != rotated["secret"] else "new"
+
+
+def test_an_acknowledgement_reaches_who_heard_the_alert_and_the_page(road: Road, alert: dict[str, Any]) -> None:
+    episode = alert["data"]["episode_id"]
+    done = road.command("ack", episode, "--by", "Lin", "--note", "calling them", "--assign", "Ana")
+    assert done.returncode == 0, done.stderr
+    assert "assigned to Ana" in done.stdout
+    until(lambda: received(road, "alert.acknowledged"), ALERT_S, lambda: road.command("deliveries").stdout)
+    told = received(road, "alert.acknowledged")[0].event["data"]
+    assert (told["episode_id"], told["acknowledged"]["by"], told["acknowledged"]["assigned"]) == (episode, "Lin", "Ana")
+    until(
+        lambda: page(road, f"/api/v1/alerts/{episode}")["ack"],
+        COMMAND_S,
+        lambda: page(road, f"/api/v1/alerts/{episode}"),
+    )
+    assert road.json("unack", episode) == {"episode": episode, "acknowledged": False}
+
+
+@pytest.mark.usefixtures("alert")
+def test_a_silence_is_listed_here_and_over_http_until_it_is_ended(road: Road) -> None:
+    made = road.json(
+        "silences", "add", "--match", "topic in fraud,default", "--for", "2h", "--reason", "known [/b]", "--by", "Lin"
+    )
+    listed = road.command("silences", "list")
+    assert "known [/b]" in listed.stdout
+    until(lambda: page(road, "/api/v1/silences")["items"], COMMAND_S, lambda: page(road, "/api/v1/silences"))
+    assert page(road, "/api/v1/silences")["items"][0]["id"] == made["id"]
+    assert road.command("silences", "end", made["id"]).returncode == 0
+    assert road.json("silences", "list") == []
+
+
+def test_what_was_sent_can_be_shown_and_sent_again_under_its_id(road: Road, alert: dict[str, Any]) -> None:
+    shown = road.command("deliveries", "show", alert["id"])
+    assert shown.returncode == 0, shown.stderr
+    assert "try 1: It answered 204" in shown.stdout
+    result = road.json("deliveries", "replay", NAME, "--since", "30d", "--all")
+    assert result["well"] is True, result
+    until(lambda: [one.id for one in road.receiver.received].count(alert["id"]) == 2, COMMAND_S, lambda: result)
+
+
+SLIPS = {
+    ("endpoints", "add", "https://127.0.0.1/", "--name", "x"): "GROUNDSWELL_DELIVER_ALLOW",
+    ("endpoints", "add", "https://a.com/", "--name", "x", "--quiet", "22-7", "--zone", "UTC"): "22:00-07:00",
+    ("endpoints", "add", "https://a.com/", "--name", "x", "--quiet", "22:00-07:00"): "--zone Asia/Shanghai",
+    ("endpoints", "add", "https://a.com/", "--name", "x", "--secret", "hunter2"): "Leave --secret out",
+    ("endpoints", "test", "nobody"): "endpoints list",
+    ("silences", "add", "--for", "2h", "--reason", "x"): "--all",
+    ("silences", "add", "--match", "topics fraud", "--for", "2h", "--reason", "x"): "FIELD=VALUE",
+    ("silences", "add", "--subject", "market", "--for", "soon", "--reason", "x"): "2h",
+    ("ack", "ep_nobody"): "groundswell alerts",
+    ("deliveries", "replay", NAME, "--since", "yesterday"): "2026-11-21T18:00:00+08:00",
+}
+
+
+@pytest.mark.usefixtures("alert")
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_told_with_what_to_do(slip: tuple[str, ...], road: Road) -> None:
+    done = road.command(*slip)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert SLIPS[slip] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_programs_without_a_webhook_read_the_alert_in_a_feed_and_a_stream(road: Road, alert: dict[str, Any]) -> None:
+    with urllib.request.urlopen(f"{road.page}/feeds/alerts.atom?lang=zh", timeout=10) as answer:
+        assert alert["data"]["subject"]["names"]["zh"] in answer.read().decode()
+    with urllib.request.urlopen(f"{road.page}/api/v1/alerts/stream?since=0", timeout=10) as stream:
+        while not (line := stream.readline().decode()).startswith("data: "):
+            pass
+    assert json.loads(line.removeprefix("data: "))["data"]["episode_id"] == alert["data"]["episode_id"]
+    assert {one["episode"] for one in page(road, "/api/v1/alerts")["items"]} == {alert["data"]["episode_id"]}
+
+
+def page(road: Road, path: str) -> Any:
+    with urllib.request.urlopen(road.page + path, timeout=10) as answer:
+        return json.load(answer)
+
+
 @pytest.mark.usefixtures("alert")
 def test_watch_shows_the_subject_until_ctrl_c_and_gives_the_terminal_back(road: Road) -> None:
     ours, theirs = pty.openpty()

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import redis as redis_client
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from alerts.desk import Desk
 from dashboard.app import run
 from groundswell.clock import SystemClock
 from groundswell.keys import MINUTE_MS, Keys
@@ -79,7 +81,15 @@ class Site:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(run(self._settings, TOPOLOGY, SystemClock(), self._stop))
+        self._loop.run_until_complete(
+            run(
+                self._settings,
+                TOPOLOGY,
+                SystemClock(),
+                self._stop,
+                make_desk=partial(Desk, self._settings, SystemClock()),
+            )
+        )
         self._loop.close()
 
     def stop(self) -> float:

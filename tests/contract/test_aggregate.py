@@ -14,11 +14,12 @@ import redis.asyncio
 
 from groundswell.clock import ManualClock
 from groundswell.embedded import _fakeredis
-from groundswell.errors import Fenced
+from groundswell.errors import Fenced, Poison
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
-from groundswell.records import NEGATIVE, Bucket, Row, ScoredBatch, ScoredDocument
+from groundswell.records import NEGATIVE, Bucket, DeadLetter, Row, ScoredBatch, ScoredDocument, Source
 from stream import entities, surge
 from stream.aggregate import AggregateWork
+from stream.dead_letters import _beside_the_marks
 from stream.detect import Policy
 from stream.directory import Directory
 from stream.store import Store
@@ -184,6 +185,29 @@ async def test_a_record_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_
     assert await stored(client) == {NOON_MS: 2}
     counts = aggregate.parts[0].window.counts
     assert (counts.read, counts.applied, counts.dead_lettered, counts.balanced) == (3, 2, 1, True)
+
+
+async def test_a_record_that_cannot_be_folded_counts_once_when_it_is_sent_again_and_not_before(client: Any) -> None:
+    producer = Producer()
+    aggregate = work(client, producer=producer)
+    await aggregate.assigned(0)
+    good, bad, after = records([NOON_MS], [NOON_MS + 1, NOON_MS + 2], [NOON_MS + MINUTE_MS])
+    await aggregate.process(0, [good])
+    assert await aggregate.refuse(0, bad, Poison("it fails")) == 2
+    await aggregate.process(0, [after])
+    assert await stored(client) == {NOON_MS: 1, NOON_MS + MINUTE_MS: 1}
+    letter = msgspec.json.decode(producer.sent[-1][1], type=DeadLetter)
+    assert (letter.reason, letter.payload, letter.src) == ("poison", bad.value, Source(0, 1))
+    # As tag may write it once more after a crash, then as `dead-letters replay` sends it, twice.
+    sent_again = _beside_the_marks(letter.payload)
+    log = [Record(0, 3, bad.value), Record(0, 4, sent_again), Record(0, 5, sent_again)]
+    for record in log:
+        aggregate = work(client)
+        await aggregate.assigned(0)
+        await aggregate.process(0, [record])
+    assert await stored(client) == {NOON_MS: 3, NOON_MS + MINUTE_MS: 1}
+    counts = aggregate.parts[0].window.counts
+    assert (counts.read, counts.applied, counts.duplicate, counts.dead_lettered, counts.balanced) == (10, 4, 4, 2, True)
 
 
 async def test_the_clock_closes_minutes_only_when_all_is_read_and_leaves_no_trace_when_none_is_due(client: Any) -> None:

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from groundswell import embedded
 from groundswell.clock import SystemClock
 from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
-from groundswell.errors import Fenced, RedisAway
+from groundswell.errors import Fenced, Poison, RedisAway
 from groundswell.settings import Settings
 from stream.partition_loop import Bounds, PartitionLoop
 
@@ -29,6 +30,8 @@ class Work:
         self.idles: dict[int, list[bool]] = defaultdict(list)
         self.taken_up: list[int] = []
         self.dropped: list[int] = []
+        self.bad: set[tuple[int, int]] = set()  # partition, number: `process` fails on it, always
+        self.refused: dict[int, list[int]] = defaultdict(list)
 
     async def assigned(self, partition: int) -> int | None:
         self.taken_up.append(partition)
@@ -38,8 +41,18 @@ class Work:
         await asyncio.sleep(0)
         if self.trouble:
             raise self.trouble.pop(0)
+        if any((partition, int(record.value)) in self.bad for record in records):
+            raise ZeroDivisionError
         self.done[partition] += [int(record.value) for record in records]
         return int(records[-1].offset) + 1
+
+    async def refuse(self, partition: int, record: Any, error: Poison) -> int:
+        assert "ZeroDivisionError" in str(error)
+        self.refused[partition].append(int(record.value))
+        return int(record.offset) + 1
+
+    async def committed(self, partition: int, offset: int) -> None:
+        pass
 
     async def idle(self, partition: int, caught_up: bool) -> None:
         self.idles[partition].append(caught_up)
@@ -50,6 +63,13 @@ class Work:
     @property
     def count(self) -> int:
         return sum(len(numbers) for numbers in self.done.values())
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Tracebacks of what fails on purpose are slow to print."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture(params=["embedded", "kafka"])
@@ -161,6 +181,27 @@ async def test_a_retryable_error_and_bounds_of_a_few_records_lose_nothing(place:
         await until(lambda: work.count == 1_000 * PARTITIONS)
         await until(lambda: loop.lag == 0)
     assert all(work.done[n] == list(range(1_000)) for n in range(PARTITIONS))
+
+
+@pytest.mark.parametrize("own_place", [False, True], ids=["committed place", "place of its own"])
+async def test_bad_records_are_refused_and_their_neighbours_are_worked_on_in_order(
+    place: tuple[Settings, str], own_place: bool
+) -> None:
+    settings, topic = place
+    await write(settings, topic, 300)
+    work = Work()
+    if own_place:  # as aggregate: it goes back to what it had stored
+        work.start = lambda partition: max(work.done[partition][-1:] + work.refused[partition][-1:], default=-1) + 1
+    work.bad = {(0, 7), (0, 8), (1, 0), (1, 299)}
+    async with running(settings, topic, work):
+        await until(lambda: work.count == 300 * PARTITIONS - 4 and len(work.refused[1]) == 2)
+    assert [work.refused[n] for n in range(PARTITIONS)] == [[7, 8], [0, 299], []]
+    for n in range(PARTITIONS):
+        assert work.done[n] == [number for number in range(300) if (n, number) not in work.bad]
+    after = Work()
+    async with running(settings, topic, after):
+        await until(lambda: bool(after.idles))
+    assert after.count == 0, "all was committed, the refused ones too"
 
 
 async def test_idle_says_when_the_end_has_been_reached(place: tuple[Settings, str]) -> None:

@@ -20,6 +20,7 @@ NAMES_AND_PARTITIONS = {
     "groundswell.documents.v1": 24,
     "groundswell.tagged.v1": 24,
     "groundswell.scored.v1": 64,
+    "groundswell.baselines.v1": 12,
     "groundswell.alerts.v1": 12,
     "groundswell.control.v1": 1,
     "groundswell.deliveries.v1": 12,
@@ -67,7 +68,7 @@ def test_every_subject_has_a_home(subject):
     assert 0 <= Topology().scored_partition(subject) < SCORED.partitions
 
 
-def test_only_control_is_compacted_and_everything_else_expires():
+def test_only_control_is_kept_for_good_and_everything_else_expires():
     assert [topic for topic in TOPICS if topic.config["cleanup.policy"] == "compact"] == [CONTROL]
     assert all(int(topic.config["retention.ms"]) >= 7 * 86_400_000 for topic in TOPICS if topic is not CONTROL)
 

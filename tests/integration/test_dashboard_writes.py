@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 import msgspec
 import pytest
 import redis as redis_client
 
+from alerts.desk import Desk
 from dashboard.app import run
 from groundswell.clock import SystemClock
 from groundswell.connect import open_consumer
@@ -39,7 +41,8 @@ async def site(kafka_address: str, topic_prefix: str, redis_url: str, unused_tcp
         believable.write_alert(pipeline, Keys(topic_prefix), believable.alert(SystemClock().now_ms()))
         pipeline.execute()
     stop = asyncio.Event()
-    process = asyncio.create_task(run(settings, topology, SystemClock(), stop))
+    make_desk = partial(Desk, settings, SystemClock())
+    process = asyncio.create_task(run(settings, topology, SystemClock(), stop, make_desk=make_desk))
     async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as http:
         yield Site(settings, topology, http)
     stop.set()

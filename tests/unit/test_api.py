@@ -4,85 +4,24 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import fakeredis
-import httpx
+import msgspec
 import pytest
 
 from dashboard import app as pages_process
-from dashboard.app import make_app, run
+from dashboard.app import run
 from dashboard.guards import HEADERS
-from dashboard.intake import Intake
-from dashboard.live import Hub
-from dashboard.parts import Parts
-from dashboard.words import Words
-from groundswell.clock import ManualClock, SystemClock
-from groundswell.errors import BadSetting, BrokerAway
-from groundswell.keys import HOUR_MS, MINUTE_MS, Keys
-from groundswell.records import Acknowledgement
+from groundswell.clock import SystemClock
+from groundswell.errors import BadSetting
+from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.settings import Settings
-from groundswell.shown import Shown
-from stream.topology import SCORED, Topology
 from tests import believable
-
-NOW = 1_795_300_020_000
-KEYS = Keys()
-TOPOLOGY = Topology()
-JSON = {"Content-Type": "application/json"}
-
-
-class Sent:
-    """Where a partition and an offset would come from."""
-
-    def __init__(self, topic: str) -> None:
-        self.topic, self.partition, self.offset = topic, 3, 41
-
-
-class FakeIntake(Intake):
-    """Everything but the broker."""
-
-    def __init__(self) -> None:
-        super().__init__(Settings(), TOPOLOGY, ManualClock(NOW))
-        self.sent: list[tuple[str, bytes | None, bytes]] = []
-        self.seen: list[Acknowledgement] = []
-        self.away = False
-
-    async def _send(self, topic: Any, key: bytes | None, value: bytes) -> Any:
-        if self.away:
-            raise BrokerAway
-        self.sent.append((topic.name, key, value))
-        return Sent(TOPOLOGY.name(topic))
-
-    async def acknowledge(self, episode: str, by: str, note: str) -> Acknowledgement:
-        ack = Acknowledgement(id=episode, by=by, at=NOW, note=note)
-        self.seen.append(ack)
-        return ack
-
-
-class Site:
-    """A running set of pages over a filled fake Redis."""
-
-    def __init__(self) -> None:
-        server = fakeredis.FakeServer()
-        self.writer = fakeredis.FakeRedis(server=server)
-        self.server = server
-        self.redis = fakeredis.FakeAsyncRedis(server=server)
-        self.clock = ManualClock(NOW)
-        self.hub = Hub(Shown(self.redis, KEYS, TOPOLOGY.partitions(SCORED)), self.clock)
-        self.intake = FakeIntake()
-        parts = Parts(Settings(), TOPOLOGY, self.clock, KEYS, self.redis, self.hub, self.intake, Words())
-        transport = httpx.ASGITransport(app=make_app(parts))
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
+from tests.pages import JSON, KEYS, NOW, TOPOLOGY, Site, open_site
 
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    one = Site()
-    believable.fill(one.writer, KEYS, TOPOLOGY, NOW, hours=4)
-    await one.hub.tick()
-    yield one
-    await one.http.aclose()
-    await one.redis.aclose()
-    one.writer.close()
+    async with open_site() as one:
+        yield one
 
 
 async def test_the_overview_puts_the_surge_first_and_says_how_fresh_it_is(site: Site) -> None:
@@ -149,7 +88,6 @@ async def test_documents_come_newest_first_and_by_polarity(site: Site) -> None:
 
 
 async def test_an_address_that_is_no_link_is_left_out(site: Site) -> None:
-    import msgspec
 
     home = TOPOLOGY.scored_partition("XTST:HLVN")
     card = msgspec.structs.replace(believable.cards(NOW)[0], id="bad", url="javascript:alert(1)", published_at=NOW)
@@ -215,10 +153,10 @@ async def test_a_broker_that_is_away_is_worth_another_try(site: Site) -> None:
 async def test_an_acknowledgement_is_written_for_an_episode_that_exists(site: Site) -> None:
     answer = await site.http.post("/api/v1/alerts/ep_9a41/ack", content=b'{"by": "lin"}', headers=JSON)
     assert answer.status_code == 202
-    assert [(ack.id, ack.by) for ack in site.intake.seen] == [("ep_9a41", "lin")]
+    assert [(ack.id, ack.by) for ack in site.intake.written] == [("ep_9a41", "lin")]
     lost = await site.http.post("/api/v1/alerts/ep_none/ack", content=b"{}", headers=JSON)
     assert lost.status_code == 404
-    assert len(site.intake.seen) == 1
+    assert len(site.intake.written) == 1
 
 
 @pytest.mark.parametrize(
@@ -281,7 +219,6 @@ async def test_the_language_is_the_one_asked_for_and_is_kept(site: Site) -> None
 
 
 async def test_a_hidden_letter_is_spelled_out_in_evidence(site: Site) -> None:
-    import msgspec
 
     view = believable.alert(NOW, episode="ep_bidi")
     document = msgspec.structs.replace(view.event.data.documents[0], title="abc\u202edcba", excerpt="<b>x</b>\x00")
@@ -303,11 +240,15 @@ async def test_without_redis_reads_say_so_and_the_last_overview_still_stands(sit
     assert (await site.http.get("/api/v1/health")).json()["ok"] is False
 
 
+def no_desk(*_: Any) -> Any:
+    raise AssertionError("not so far")
+
+
 async def test_an_address_open_to_others_is_refused_with_the_remedy() -> None:
     import asyncio
 
     with pytest.raises(BadSetting, match="no login") as refused:
-        await run(Settings(host="0.0.0.0", port=0), TOPOLOGY, SystemClock(), asyncio.Event())
+        await run(Settings(host="0.0.0.0", port=0), TOPOLOGY, SystemClock(), asyncio.Event(), make_desk=no_desk)
     assert "proxy" in refused.value.remedy
 
 
@@ -320,6 +261,6 @@ async def test_a_port_that_is_taken_is_said_before_anything_is_opened() -> None:
         taken.listen()
         settings = Settings(port=taken.getsockname()[1], redis="redis://127.0.0.1:1/0")
         with pytest.raises(BadSetting, match="is taken") as refused:
-            await run(settings, TOPOLOGY, SystemClock(), asyncio.Event())
+            await run(settings, TOPOLOGY, SystemClock(), asyncio.Event(), make_desk=no_desk)
     assert "GROUNDSWELL_PORT" in refused.value.remedy
     assert pages_process.STATIC.is_dir()

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.addresses import is_public, parse
+from alerts.channels.contract import Request
+from alerts.channels.webhook import verdict
 from alerts.guard import LookUps, Rules, UrlRefused, check_url
 from alerts.send import Sender
 from groundswell.clock import SystemClock
 from groundswell.decisions import Delivery
 from groundswell.errors import BadSetting
-from groundswell.secrets import new_signing_secret
 from groundswell.settings import Settings
 
 CLOSED = Rules()
-SECRETS = [new_signing_secret()]
 
 ADDRESS = """127.0.0.1 0.0.0.0 10.0.0.1 100.64.0.1 100.100.100.200 169.254.169.254/latest/meta-data/
 169.254.170.2 168.63.129.16 172.16.0.1 172.31.255.254 192.0.0.192 192.88.99.1 192.168.1.1 198.18.0.1
@@ -204,8 +204,8 @@ def answers(*rounds: list[str]):
 async def test_a_name_that_resolves_inward_is_refused_and_nothing_is_connected(found):
     look_ups = answers(found)
     sender = Sender(CLOSED, SystemClock(), 2.0, look_ups)
-    outcome = await sender.post("https://good.com/hook", SECRETS, "gw_1", b"{}")
-    sender.close()
+    outcome = await sender.send("hook", Request("https://good.com/hook", {}, b"{}"), verdict)
+    await sender.close()
     assert (outcome.verdict.outcome, outcome.verdict.reason) == (Delivery.RETRY, "address_refused")
     assert "127" not in outcome.verdict.reason
 
@@ -222,8 +222,8 @@ async def test_rebinding_between_the_check_and_the_connection_reaches_nothing(mo
 
     monkeypatch.setattr("alerts.guard.GuardedResolver.resolve", deceived)
     sender = Sender(rules, SystemClock(), 2.0)
-    outcome = await sender.post(f"http://good.com:{port}/", SECRETS, "gw_1", b"{}")
-    sender.close()
+    outcome = await sender.send("hook", Request(f"http://good.com:{port}/", {}, b"{}"), verdict)
+    await sender.close()
     await runner.cleanup()
     assert outcome.verdict.reason == "address_refused"
     assert inside.visits == 0
@@ -236,9 +236,9 @@ async def test_a_name_that_answers_well_first_and_inward_later_is_refused_later(
     rules = Rules.of(Settings(deliver_allow=[f"127.0.0.2:{port}"], deliver_http=True))
     monkeypatch.setattr("alerts.guard.INNER_NAMES", frozenset())
     sender = Sender(rules, SystemClock(), 2.0, look_ups)
-    first = await sender.post(f"http://good.com:{port}/", SECRETS, "gw_1", b"{}")
-    second = await sender.post(f"http://good.com:{port}/", SECRETS, "gw_1", b"{}")
-    sender.close()
+    first = await sender.send("hook", Request(f"http://good.com:{port}/", {}, b"{}"), verdict)
+    second = await sender.send("hook", Request(f"http://good.com:{port}/", {}, b"{}"), verdict)
+    await sender.close()
     await runner.cleanup()
     assert first.verdict.reason == "unreachable"  # allowed, but nothing listens there
     assert second.verdict.reason == "address_refused"
@@ -253,8 +253,8 @@ async def test_a_redirect_inward_is_not_followed(status):
     door.status, door.location = status, f"http://127.0.0.1:{inside_port}/"
     rules = Rules.of(Settings(deliver_allow=[f"127.0.0.1:{door_port}", f"127.0.0.1:{inside_port}"], deliver_http=True))
     sender = Sender(rules, SystemClock(), 2.0)
-    outcome = await sender.post(f"http://127.0.0.1:{door_port}/", SECRETS, "gw_1", b"{}")
-    sender.close()
+    outcome = await sender.send("hook", Request(f"http://127.0.0.1:{door_port}/", {}, b"{}"), verdict)
+    await sender.close()
     await door_runner.cleanup()
     await inside_runner.cleanup()
     assert (outcome.verdict.outcome, outcome.verdict.reason) == (Delivery.RETRY, "redirected 127.0.0.1")
@@ -269,8 +269,8 @@ async def test_the_environments_proxy_is_not_obeyed(monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy_port}")
     rules = Rules.of(Settings(deliver_allow=[f"127.0.0.1:{door_port}"], deliver_http=True))
     sender = Sender(rules, SystemClock(), 2.0)
-    outcome = await sender.post(f"http://127.0.0.1:{door_port}/", SECRETS, "gw_1", b"{}")
-    sender.close()
+    outcome = await sender.send("hook", Request(f"http://127.0.0.1:{door_port}/", {}, b"{}"), verdict)
+    await sender.close()
     await proxy_runner.cleanup()
     await door_runner.cleanup()
     assert outcome.verdict.outcome is Delivery.SENT

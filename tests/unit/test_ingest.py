@@ -441,3 +441,21 @@ def test_no_json_makes_it_raise_and_every_element_is_accounted_for(elements, eve
 def test_the_same_bytes_make_the_same_documents(element):
     raw = json.dumps(element).encode()
     assert taken(raw) == taken(raw)
+
+
+# -- the bytes of a dead letter ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b' {"text": 5 }\n', BOM + b'{"text":5}', b'{"text" :\t"x","published_at":1.70e999}', b'{"text":5,"more":"\\ud83d"}',
+        b'{"text":"caf\xe9"}', b'{"text":5,"text":6}', "{\"text\":5,\"title\":\"跌\\u505c\"}".encode(),
+    ],
+)  # fmt: skip
+def test_a_dead_letter_keeps_the_bytes_as_they_came(raw: bytes) -> None:
+    assert refused(raw).payload == raw
+    good = json.dumps(GOOD).encode()
+    for array in (b"[" + raw + b"]", b"[" + good + b" ,\n" + raw + b"," + good + b' , {"text":"\\ud83d"}]'):
+        (letter,) = taken(array).dead
+        assert letter.payload == raw.removeprefix(BOM if array.startswith(BOM) else b"").strip()

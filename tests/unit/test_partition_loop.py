@@ -5,19 +5,32 @@ tests/contract/test_partition_loop.py asks the same of real brokers.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaConnectionError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from groundswell.clock import ManualClock
-from groundswell.errors import BrokerAway, Fenced, RedisAway
+from groundswell.errors import BrokerAway, Fenced, Poison, PoisonFlood, ProduceFailed, RedisAway, Stuck
+from stream.crashes import Died
 from stream.partition_loop import Bounds, PartitionLoop
 
 TOPIC = "numbers"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """Tracebacks of what fails on purpose are slow to print."""
+    with capture_logs():
+        yield
+
+
 QUICK = Bounds(batch_records=10, tick_s=0.01, commit_s=0.01, drain_s=1.0)
 
 
@@ -117,7 +130,10 @@ class Recorder:
     dropped: list[int] = field(default_factory=list)
     idles: list[tuple[int, bool]] = field(default_factory=list)
     working: set[int] = field(default_factory=set)
+    refused: list[tuple[int, int, str]] = field(default_factory=list)  # partition, offset, why
+    told: dict[int, int] = field(default_factory=dict)  # partition -> what was committed
     assigned_raises: list[BaseException] = field(default_factory=list)
+    remember: bool = False  # start where the last call ended, as a store would say
 
     async def assigned(self, partition: int) -> int | None:
         self.taken_up.append(partition)
@@ -134,9 +150,22 @@ class Recorder:
                 await self.before(partition, records)
             await asyncio.sleep(0)
             self.done[partition] += [record.offset for record in records]
+            self._store(partition, records[-1].offset + 1)
         finally:
             self.working.discard(partition)
         return records[-1].offset + 1
+
+    async def refuse(self, partition: int, record: Message, error: Poison) -> int:
+        self.refused.append((partition, record.offset, str(error)))
+        self._store(partition, record.offset + 1)
+        return record.offset + 1
+
+    def _store(self, partition: int, offset: int) -> None:
+        if self.remember:
+            self.starts[partition] = offset
+
+    async def committed(self, partition: int, offset: int) -> None:
+        self.told[partition] = offset
 
     async def idle(self, partition: int, caught_up: bool) -> None:
         self.idles.append((partition, caught_up))
@@ -148,9 +177,11 @@ class Recorder:
 class Running:
     """A loop under way; `until` waits for a condition, with a deadline."""
 
-    def __init__(self, consumer: Consumer, work: Recorder, bounds: Bounds = QUICK) -> None:
+    def __init__(
+        self, consumer: Consumer, work: Recorder, bounds: Bounds = QUICK, crashes: "Notes | None" = None
+    ) -> None:
         self.consumer, self.clock = consumer, ManualClock()
-        self.loop = PartitionLoop(consumer, TOPIC, work, self.clock, bounds)  # type: ignore[arg-type]
+        self.loop = PartitionLoop(consumer, TOPIC, work, self.clock, bounds, crashes=crashes)  # type: ignore[arg-type]
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -291,22 +322,260 @@ async def test_a_redis_that_is_away_when_a_partition_comes_does_not_end_the_proc
     assert work.done[0] == [2, 3]
 
 
-async def test_any_other_error_comes_out_of_run_and_what_was_finished_is_committed() -> None:
+async def test_an_error_that_must_end_the_process_comes_out_of_run_and_what_was_finished_is_committed() -> None:
     consumer, work = Consumer(partitions=2), Recorder()
     consumer.write(0, 20)
 
     async def before(partition: int, _records: Sequence[Message]) -> None:
         if partition == 1:
-            raise ZeroDivisionError
+            raise ProduceFailed
 
     work.before = before
     async with Running(consumer, work) as running:
         await running.until(lambda: len(work.done[0]) == 20)
         consumer.write(1, 1)
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ProduceFailed):
             await running.ends()
     assert consumer.committed == {0: 20}
+    assert work.refused == []
     assert sorted(work.dropped) == [0, 1]
+
+
+# -- records that cannot be worked on ---------------------------------------------------------------------------------
+
+
+def failing(*bad: int) -> Callable[[int, Sequence[Message]], Awaitable[None]]:
+    """As a stage would fail on some records of partition 0."""
+
+    async def before(partition: int, records: Sequence[Message]) -> None:
+        if partition == 0 and any(record.offset in bad for record in records):
+            raise ZeroDivisionError("none of ours")
+
+    return before
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["goes on with its queue", "reads from what is stored"])
+@settings(max_examples=60, deadline=None)
+@given(bad=st.sets(st.integers(0, 79), max_size=12), batch=st.integers(1, 40), at_once=st.integers(1, 50))
+def test_bad_records_are_refused_once_and_all_others_are_worked_on_in_order(
+    stored: bool, bad: set[int], batch: int, at_once: int
+) -> None:
+    async def play() -> None:
+        consumer, work = Consumer(at_once=at_once), Recorder(before=failing(*bad))
+        consumer.write(0, 80)
+        if stored:
+            work.starts = {0: 0}
+            work.remember = True
+        async with Running(consumer, work, replace(QUICK, batch_records=batch)) as running:
+            await running.until(lambda: consumer.committed == {0: 80})
+        assert sorted(offset for _, offset, _ in work.refused) == sorted(bad)
+        assert work.done[0] == [offset for offset in range(80) if offset not in bad]
+
+    asyncio.run(play())
+
+
+async def test_one_bad_record_among_many_is_found_in_a_few_tries_and_told_by_its_error() -> None:
+    consumer, work = Consumer(at_once=500), Recorder(before=failing(100))
+    consumer.write(0, 256)
+    async with Running(consumer, work, replace(QUICK, batch_records=256)) as running:
+        await running.until(lambda: consumer.committed == {0: 256})
+    assert len(work.calls) <= 20
+    ((partition, offset, why),) = work.refused
+    assert (partition, offset) == (0, 100)
+    assert "none of ours" in why
+
+
+async def test_a_partition_with_a_bad_record_does_not_delay_another() -> None:
+    consumer, work = Consumer(partitions=2), Recorder(before=failing(0))
+    consumer.write(0, 1)
+    consumer.write(1, 300)
+    async with Running(consumer, work) as running:
+        await running.until(lambda: len(work.done[1]) == 300 and bool(work.refused))
+    assert consumer.committed == {0: 1, 1: 300}
+
+
+async def test_what_fails_with_every_record_ends_the_process_instead_of_throwing_all_away() -> None:
+    consumer, work = Consumer(), Recorder(before=failing(*range(300)))
+    consumer.write(0, 300)
+    async with Running(consumer, work, replace(QUICK, refused_in_a_row=5)) as running:
+        with pytest.raises(PoisonFlood, match="none of ours"):
+            await running.ends()
+    assert len(work.refused) == 5
+    assert consumer.committed == {0: 5}
+
+
+async def test_a_dead_letter_that_cannot_be_written_ends_the_process_and_commits_nothing() -> None:
+    consumer, work = Consumer(), Recorder(before=failing(0))
+    consumer.write(0, 1)
+
+    async def refuse(_partition: int, _record: Message, _error: Poison) -> int:
+        raise ValueError("no letter either")
+
+    work.refuse = refuse  # type: ignore[method-assign]
+    async with Running(consumer, work) as running:
+        with pytest.raises(ValueError, match="no letter"):
+            await running.ends()
+    assert consumer.commits == []
+
+
+class Notes:
+    """Where processes were when they died, through several lives."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Died] = {}
+
+    async def begin(self, partition: int) -> Died | None:
+        found = self.kept.get(partition)
+        self.kept.setdefault(partition, Died(-1, 0))
+        return found
+
+    async def at(self, partition: int, here: Died) -> None:
+        self.kept[partition] = here
+
+    async def end(self, partition: int) -> None:
+        self.kept.pop(partition, None)
+
+
+async def life(consumer: Consumer, notes: Notes, *deadly: int, until: int = 0) -> tuple[Recorder, bool]:
+    """One process: kill -9 at a deadly record, or SIGTERM when all up to `until` is committed. What it did, and if it was killed."""
+    killed = asyncio.Event()
+    work = Recorder()
+
+    async def before(_partition: int, records: Sequence[Message]) -> None:
+        if any(record.offset in deadly for record in records):
+            killed.set()
+            await asyncio.Event().wait()
+
+    work.before = before
+    partition = TopicPartition(TOPIC, 0)
+    consumer.positions[partition] = consumer.committed.get(0, 0)
+    consumer.paused.clear()
+    running = Running(consumer, work, crashes=notes)
+    async with running:
+        await running.until(lambda: killed.is_set() or consumer.committed.get(0, 0) >= until)
+        if killed.is_set():
+            kept = dict(notes.kept)
+            running.loop._bounds = replace(QUICK, drain_s=0.01)
+    if killed.is_set():
+        notes.kept = kept  # a killed process takes nothing back
+    return work, killed.is_set()
+
+
+async def test_a_record_on_which_the_process_dies_is_refused_after_the_third_time_and_its_neighbours_pass() -> None:
+    consumer, notes = Consumer(), Notes()
+    consumer.write(0, 30)
+    for _ in range(3):
+        work, killed = await life(consumer, notes, 17, until=30)
+        assert killed
+        assert work.refused == []
+    work, killed = await life(consumer, notes, 17, until=30)
+    assert not killed
+    assert [(offset, why) for _, offset, why in work.refused] == [(17, "The process ended 3 times at this record.")]
+    assert consumer.committed == {0: 30}
+    assert notes.kept == {}
+
+
+async def test_a_killed_process_blames_no_record_that_its_successors_can_work_on() -> None:
+    consumer, notes = Consumer(), Notes()
+    consumer.write(0, 30)
+    for deadly in (9, 9, 14, 20):
+        work, killed = await life(consumer, notes, deadly, until=30)
+        assert killed
+        assert work.refused == []
+    work, killed = await life(consumer, notes, until=30)
+    assert (killed, work.refused, consumer.committed) == (False, [], {0: 30})
+
+
+async def test_a_process_that_is_told_to_end_or_ends_by_its_own_will_leaves_no_note() -> None:
+    notes = Notes()
+    for error in (None, ProduceFailed()):
+        consumer, work = Consumer(), Recorder()
+        consumer.write(0, 5)
+
+        async def before(_partition: int, _records: Sequence[Message], error: BaseException | None = error) -> None:
+            if error is not None:
+                raise error
+
+        work.before = before
+        async with Running(consumer, work, crashes=notes) as running:
+            if error is None:
+                await running.until(lambda consumer=consumer: consumer.committed == {0: 5})  # type: ignore[misc]
+            else:
+                with pytest.raises(ProduceFailed):
+                    await running.ends()
+        assert notes.kept == {}
+
+
+async def test_who_waits_for_redis_when_it_is_killed_did_not_die_of_a_record() -> None:
+    consumer, notes, away = Consumer(), Notes(), asyncio.Event()
+    notes.kept = {0: Died(-1, 0)}  # the life before was killed
+    consumer.write(0, 5)
+
+    async def before(_partition: int, _records: Sequence[Message]) -> None:
+        away.set()
+        raise RedisAway
+
+    async with Running(consumer, Recorder(before=before), crashes=notes) as running:
+        await running.until(away.is_set)
+        await asyncio.sleep(0.01)
+        assert notes.kept[0].times == 0 or running.loop._lanes == {}
+
+
+# -- the watchdog -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_partition_that_is_at_one_batch_for_too_long_is_told_in_words_and_then_ends_the_process() -> None:
+    consumer, notes = Consumer(partitions=2), Notes()
+    consumer.write(0, 3)
+    consumer.write(1, 10)
+
+    async def before(partition: int, _records: Sequence[Message]) -> None:
+        if partition == 0:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.05)  # it takes its time even when it is told to end
+
+    work = Recorder(before=before)
+    async with Running(consumer, work, replace(QUICK, stuck_s=0.04, drain_s=0.02), notes) as running:
+        await running.until(lambda: len(work.done[1]) == 10)
+        assert running.loop.slow == ""
+        await running.clock.sleep(0.02)
+        assert running.loop.slow.startswith("partition 0 has been at one batch for")
+        await running.clock.sleep(0.03)
+        with pytest.raises(Stuck, match="Partition 0 of numbers has been at offset 0"):
+            await running.ends()
+    assert consumer.committed == {1: 10}
+    assert set(notes.kept) == {0}  # who comes next goes carefully there
+
+
+async def test_waiting_for_something_that_is_away_is_not_being_stuck() -> None:
+    consumer, tries = Consumer(), [0]
+    consumer.write(0, 1)
+
+    async def before(_partition: int, _records: Sequence[Message]) -> None:
+        tries[0] += 1
+        if tries[0] < 100:
+            raise RedisAway
+
+    async with Running(consumer, Recorder(before=before), replace(QUICK, stuck_s=1.0)) as running:
+        await running.until(lambda: consumer.committed == {0: 1})
+        assert running.clock.monotonic_s() > 100
+
+
+async def test_commits_may_trail_what_is_finished() -> None:
+    consumer, work = Consumer(at_once=10), Recorder()
+    consumer.write(0, 10)
+    async with Running(consumer, work, replace(QUICK, trail_s=3.0)) as running:
+        await running.until(lambda: len(work.done[0]) == 10)
+        await asyncio.sleep(0.05)  # five commit intervals
+        assert consumer.commits == []
+        await running.clock.sleep(3.0)
+        await running.until(lambda: consumer.committed == {0: 10})
+        consumer.write(0, 10)
+        await running.until(lambda: len(work.done[0]) == 20)
+    assert consumer.committed == {0: 20}, "who ends in order commits all"
+    assert work.told == {0: 20}
 
 
 async def test_an_error_while_a_partition_is_taken_up_comes_out_of_run() -> None:

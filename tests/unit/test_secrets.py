@@ -56,3 +56,22 @@ def test_a_missing_or_wrong_key_says_what_to_set(key):
 def test_a_signing_secret_has_the_form_receivers_expect():
     secret = new_signing_secret()
     assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
+
+
+def test_a_ring_seals_with_its_first_key_and_opens_with_any():
+    old, new = new_key(), new_key()
+    sealed = SecretBox(old).seal("x", "hook_1", "url")
+    ring = SecretBox(f"{new}, {old}")
+    assert ring.open(sealed, "hook_1", "url") == "x"
+    assert not ring.is_current(sealed)
+    again = ring.seal("x", "hook_1", "url")
+    assert ring.is_current(again)
+    assert SecretBox(new).open(again, "hook_1", "url") == "x"
+    with pytest.raises(NoSecretKey, match="another key"):
+        SecretBox(new).open(sealed, "hook_1", "url")
+
+
+@pytest.mark.parametrize("keys", [",", f"{new_key()},short", " , "])
+def test_a_ring_with_something_that_is_no_key_is_refused(keys):
+    with pytest.raises(NoSecretKey):
+        SecretBox(keys)

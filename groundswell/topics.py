@@ -1,0 +1,26 @@
+"""What a text can be about: the 22 topics and their names in both languages. Packs may add others."""
+
+TOPIC_NAMES: dict[str, tuple[str, str]] = {  # English, Chinese
+    "earnings": ("Earnings", "业绩"),
+    "guidance": ("Guidance", "业绩预告"),
+    "dividend": ("Dividends and buybacks", "分红回购"),
+    "analyst": ("Analyst calls", "研报评级"),
+    "rating": ("Credit ratings", "信用评级"),
+    "default": ("Default and liquidity", "违约与流动性"),
+    "ma": ("Mergers and acquisitions", "并购"),
+    "financing": ("Share issues and stake sales", "融资与减持"),
+    "management": ("Management changes", "高管变动"),
+    "fraud": ("Fraud and short reports", "造假与做空"),
+    "regulation": ("Regulation and penalties", "监管处罚"),
+    "litigation": ("Litigation", "诉讼"),
+    "safety": ("Recalls and accidents", "召回与事故"),
+    "cyber": ("Leaks and outages", "泄露与宕机"),
+    "labour": ("Jobs and strikes", "裁员与罢工"),
+    "supply": ("Supply chain", "供应链"),
+    "macro": ("Economy and central banks", "宏观与央行"),
+    "geopolitics": ("Sanctions and tariffs", "制裁与关税"),
+    "commodity": ("Energy, metals, currencies", "大宗与外汇"),
+    "market": ("Market talk", "行情传闻"),
+    "esg": ("Environment and society", "环境与社会责任"),
+    "product": ("Products and business", "产品与业务"),
+}

@@ -1,0 +1,55 @@
+"""The chaos harness can fail: with one guarantee taken out of the stages at a time it turns red, and it says what is wrong.
+
+Real processes on a Kafka and a Redis of their own; tag is killed three times at work. mutants.py takes the guarantees out.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from bench import chaos
+from bench.chaos_services import services
+from tests.chaos.mutants import MUTANTS
+from tests.chaos.own_services import java_and_redis
+
+STAGES = ("ingest", "tag", "aggregate")
+AT_ONCE = 2
+
+
+async def suffers(name: str, kafka: Any, redis: Any, folder: Path, turn: asyncio.Semaphore) -> dict[str, Any]:
+    """The verdict over a road whose stages lack something."""
+    command = (str(Path(__file__).with_name("mutants.py")), name)
+    asked = chaos.Asked(
+        docs=1_500,
+        seed=5,
+        session_s=3.0,
+        stages=STAGES,
+        plan=("kill",) * 3,
+        hit=("tag",),
+        calm=False,
+        command=command,
+        drained_s=60.0,
+    )
+    async with turn:
+        return await chaos.both(asked, kafka, redis, folder / name, lambda _what, _share: None)
+
+
+async def test_each_guarantee_that_is_taken_out_is_missed(tmp_path: Path, record_property: Any) -> None:
+    java_and_redis()
+    turn = asyncio.Semaphore(AT_ONCE)
+    async with services(tmp_path) as (kafka, redis):
+        found = await asyncio.gather(*(suffers(name, kafka, redis, tmp_path, turn) for name in MUTANTS))
+    seen = dict(zip(MUTANTS, found, strict=True))
+    figures = {
+        name: {key: one[key] for key in ("lost", "double_counted", "misplaced", "passed")} for name, one in seen.items()
+    }
+    record_property("figures", figures)
+    print(figures)
+    assert all(one["kills"] == {"tag": 3} for one in found)
+    assert seen["healthy"]["passed"], seen["healthy"]
+    assert not any(one["passed"] for name, one in seen.items() if name != "healthy")
+    assert seen["unmarked"]["double_counted"] > 0
+    assert seen["unmarked"]["lost"] == 0
+    for name in ("hasty", "disorderly", "credulous"):
+        assert seen[name]["lost"] > 0, name
+        assert seen[name]["double_counted"] == 0, name

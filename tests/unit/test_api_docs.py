@@ -1,0 +1,40 @@
+"""docs/api.md lists every route of the API, and no other."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dashboard import api, consumers, desk
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+LISTED = set(re.findall(r"^\| `(GET|POST|PATCH|DELETE) ([^`?]+)` \|", PAGE, re.MULTILINE))
+
+
+def shape(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
+
+
+def routes() -> set[tuple[str, str]]:
+    under = [("/api/v1" + route.path, route) for route in (*consumers.API, *desk.API, *api.API)]
+    everything = [*under, *((route.path, route) for route in consumers.ROUTES)]
+    return {(method, shape(path)) for path, route in everything for method in (route.methods or set()) - {"HEAD"}}
+
+
+def test_every_route_is_listed_and_every_listed_one_is_served():
+    assert {(method, shape(path)) for method, path in LISTED} == routes() | {("GET", "/live")}
+
+
+@pytest.mark.parametrize("body", re.findall(r"-d '(\{.*?\})'", PAGE, re.DOTALL))
+def test_the_bodies_shown_are_ones_that_are_taken(body):
+    from msgspec import ValidationError, json
+
+    from groundswell.asked import AskedAcknowledgement, AskedEndpoint, AskedSilence
+
+    def takes(kind):
+        try:
+            return json.decode(body, type=kind)
+        except ValidationError:
+            return None
+
+    assert any(takes(kind) is not None for kind in (AskedAcknowledgement, AskedEndpoint, AskedSilence))
