@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -157,9 +157,20 @@ class _Process:
             canary.heard(event)
             drills.heard(event)
 
+        # The lead is over for all parts when it is for one. Told by an event besides the cancellation, which a library may
+        # swallow (asyncio.wait_for in 3.11): a part that went on would leave the process leading nothing, for ever.
+        over = asyncio.Event()
+
+        async def until_over(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+            try:
+                await run(over)
+            except BaseException:
+                over.set()
+                raise
+
         try:
             async with asyncio.TaskGroup() as tasks:
-                aside = [tasks.create_task(self._renew(lanes))]
+                aside = [tasks.create_task(until_over(lambda _: self._renew(lanes)))]
                 intake = Intake(
                     consumer=consumer,
                     producer=self.producer,
@@ -184,9 +195,12 @@ class _Process:
                     limits_of=_limits,
                 )
                 self.intake, self.slots, self.state, self.note = intake, slots, "running", ""
-                aside += [tasks.create_task(part.run(stop)) for part in (canary, drills)]
-                working = [tasks.create_task(part.run(stop)) for part in (intake, slots, chores)]
-                await stop.wait()
+                aside += [tasks.create_task(until_over(part.run)) for part in (canary, drills)]
+                working = [tasks.create_task(until_over(part.run)) for part in (intake, slots, chores)]
+                try:
+                    await stop.wait()
+                finally:
+                    over.set()
                 self.state = "draining"
                 _, left = await asyncio.wait(working, timeout=self.settings.drain_s)
                 for task in left:
@@ -206,7 +220,9 @@ class _Process:
         await lanes.begin(self.view.incarnation)
 
     async def _renew(self, lanes: Lanes) -> None:
-        while True:
+        """Also while the parts drain: until cancelled."""
+        task = asyncio.current_task()
+        while task is not None and not task.cancelling():
             await asyncio.sleep(RENEW_S)
             if not await lanes.keep(LEASE_MS):
                 raise Fenced("The lease is gone: another process has it, or Redis lost it.", remedy="Nothing to do.")

@@ -32,6 +32,8 @@ async def road(kafka_address: str, topic_prefix: str, redis_url: str) -> AsyncIt
     road = Road(settings, redis)
     yield road
     await road.kill()
+    for close in road.closing:
+        await close()
     for receiver in road.receivers:
         await receiver.stop()
     await redis.aclose()

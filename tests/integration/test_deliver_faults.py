@@ -45,6 +45,7 @@ async def test_a_receiver_that_failed_for_an_hour_gets_all_of_it_in_order_under_
 async def test_fifty_dead_slow_and_half_open_endpoints_leave_a_healthy_one_alone(road):
     """F39."""
     silent = socket.create_server(("127.0.0.1", 0), backlog=512)  # takes a connection and never says a word
+    road.closing.append(lambda: asyncio.to_thread(silent.close))
     port = silent.getsockname()[1]
     allowed = [*road.settings.deliver_allow, f"127.0.0.1:{port}", "127.0.0.1:9"]
     road.settings = msgspec.structs.replace(road.settings, deliver_allow=allowed)
@@ -64,7 +65,6 @@ async def test_fifty_dead_slow_and_half_open_endpoints_leave_a_healthy_one_alone
     assert delays[-1] < 2.0, delays
     await road.until(lambda: _all(road, [f"dead{number}" for number in range(50)], "degraded"), seconds=30)
     await road.end()
-    silent.close()
 
 
 async def test_a_crash_after_sending_leaves_one_second_delivery_with_the_same_id(road, monkeypatch):
