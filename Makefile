@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/installed-$(TORCH)
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format services services-stop bench bench-peers train pictures lock
+.PHONY: help setup demo test check format services services-stop bench chaos bench-peers train pictures lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ services-stop: ## stop both
 
 bench: setup ## questions with measured answers; one of them: make bench ONE=tagger ARGS='--peers'
 	$(VENV)/bin/groundswell bench $(ONE) $(if $(ONE),$(ARGS),--help)
+
+chaos: setup ## break a running installation on purpose, the long form: 100 kills, 200,000 documents; needs `make services`, takes about an hour
+	$(VENV)/bin/groundswell chaos --kills 100 --docs 200000 $(ARGS)
 
 bench-peers: $(PEERS)/installed ## what `groundswell bench tagger --peers` compares with, in an environment of its own
 

@@ -24,7 +24,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,13 +34,15 @@ from groundswell.commands.rebuild import progress
 from groundswell.connect import RedisClient, acknowledged, close_producer, open_producer, open_redis
 from groundswell.errors import BrokerAway
 from groundswell.keys import Keys
-from groundswell.records import NEGATIVE, NEUTRAL, POSITIVE, Row, ScoredBatch, ScoredDocument
+from groundswell.records import Row, ScoredBatch, ScoredDocument
 from groundswell.settings import Settings
 from stream import baselines, create, readback
 from stream.topology import BASELINES, SCORED, Topology
 
-TRIES = 10
+TRIES = 3
 WAIT_S = 3_000.0
+Label = Literal["negative", "neutral", "positive"]
+LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
 TOPICS = ("fraud", "default", "litigation", "macro", "earnings", "product")
 
 
@@ -67,11 +69,11 @@ def records(asked: Asked, topology: Topology, end_ms: int) -> list[tuple[int, by
         about = chance.choice(asked.subjects, count, p=weights / weights.sum())
         parts: dict[int, list[ScoredDocument]] = defaultdict(list)
         for index, subject in enumerate(about):
-            label = (NEGATIVE, NEUTRAL, POSITIVE)[chance.choice(3, p=(0.2, 0.5, 0.3))]
+            label: Label = LABELS[chance.choice(3, p=(0.2, 0.5, 0.3))]
             subjects = [names[subject], "market", *([f"topic:{TOPICS[index % len(TOPICS)]}"] if index % 2 else [])]
             rows: dict[int, list[Row]] = defaultdict(list)
             for one in subjects:
-                rows[homes[one]].append(Row(one, label, 0.9 if label == NEGATIVE else 0.1))
+                rows[homes[one]].append(Row(one, label, 0.9 if label == "negative" else 0.1))
             at_ms = start_ms + 60_000 * index // max(count, 1)
             for home, own in rows.items():
                 parts[home].append(
@@ -171,7 +173,7 @@ async def _noticed(topology: Topology, redis: RedisClient) -> float:
     keys, began_s = Keys(topology.prefix), time.monotonic()
     states = [keys.state(number) for number in range(topology.partitions(SCORED))]
     async with asyncio.timeout(WAIT_S):
-        while await redis.exists(*states) < len(states):
+        while await redis.exists(*states) < len(states):  # noqa: ASYNC110 - another process writes them
             await asyncio.sleep(0.02)
     seconds = round(time.monotonic() - began_s, 2)
     await _whole(topology, redis)

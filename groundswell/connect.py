@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 from redis.exceptions import (
     AuthenticationError,
     AuthenticationWrongNumberOfArgsError,
@@ -79,19 +85,6 @@ def admin_options(settings: Settings) -> dict[str, Any]:
         }
         told |= {name: file for name, file in named.items() if file}
     return told
-
-
-def faust_credentials(settings: Settings) -> Any:
-    """The same for Faust; None: plain text. Raises BadSetting, PlainText."""
-    import faust
-
-    options = kafka_options(settings)
-    context = options.get("ssl_context")
-    if "sasl_mechanism" in options:
-        return faust.SASLCredentials(
-            username=settings.kafka_user, password=settings.kafka_password, mechanism=settings.kafka_mechanism, ssl_context=context,
-        )  # fmt: skip
-    return faust.SSLCredentials(context=context) if context is not None else None
 
 
 async def let_in(settings: Settings) -> None:
@@ -220,6 +213,13 @@ async def acknowledged(waiting: "Sequence[asyncio.Future[Any]]") -> None:
             await asyncio.gather(*waiting)
     except MessageSizeTooLargeError as error:
         raise RecordTooLarge(f"The broker refused a record for its size: {error!r}.") from error
+    except (
+        TopicAuthorizationFailedError
+    ) as error:  # taken away since the start, or a command of somebody who may only look
+        raise ProduceFailed(
+            f"Kafka does not let this process WRITE: {error}.",
+            remedy="Give its user WRITE on that topic; docs/operations.md lists what each process needs.",
+        ) from error
     except (KafkaError, TimeoutError) as error:
         raise ProduceFailed(f"The broker did not acknowledge {len(waiting)} records: {error!r}.") from error
 
@@ -241,6 +241,11 @@ async def _start(client: AIOKafkaConsumer | AIOKafkaProducer, settings: Settings
         await client.stop()
         await let_in(settings)
         raise BrokerAway(f"No Kafka broker answers at {settings.kafka or '(no address)'}.") from error
+    except (
+        ClusterAuthorizationFailedError
+    ) as error:  # of an idempotent producer, who may write none of the topics there are
+        await client.stop()
+        raise NotAllowed(f"Kafka does not let {knock.principal(settings)} WRITE any topic.") from error
     except KafkaError as error:
         await client.stop()
         raise BrokerAway(f"Kafka at {settings.kafka} refuses us: {error}.") from error

@@ -127,8 +127,7 @@ def _lines(content: BinaryIO, file: BinaryIO, name: str, columns: Mapping[str, s
             yield Line(None, stripped, position(), number)
             continue
         fields = _renamed(decoded, columns)
-        same = not columns and all(fields[name] == decoded[name] for name in fields)
-        yield Line(fields, stripped, position(), number, as_it_is=same)
+        yield Line(fields, stripped, position(), number, as_it_is=fields == decoded)
 
 
 def _renamed(found: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:

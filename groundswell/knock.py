@@ -23,6 +23,11 @@ from groundswell.errors import BadSetting, GroundswellError, NotAllowed, NotTrus
 from groundswell.settings import Settings
 
 ANSWER_S = 5.0
+HANG_UPS, PAUSE_S = 3, 1.0  # in a row: a broker that just stops or starts hangs up too
+
+
+class HangsUp(BadSetting):
+    """A broker closes the connection without a word."""
 
 
 def principal(settings: Settings) -> str:
@@ -36,6 +41,15 @@ def principal(settings: Settings) -> str:
 
 async def refusal(settings: Settings, hosts: list[Host], options: dict[str, Any]) -> GroundswellError | None:
     """What a broker has against us; None when one lets us in, or none answers at all."""
+    for left in reversed(range(HANG_UPS)):
+        found = await _refusal(settings, hosts, options)
+        if not (isinstance(found, HangsUp) and left):
+            return found
+        await asyncio.sleep(PAUSE_S)
+    return None
+
+
+async def _refusal(settings: Settings, hosts: list[Host], options: dict[str, Any]) -> GroundswellError | None:
     found: GroundswellError | None = None
     for host, port in hosts:
         try:
@@ -70,7 +84,7 @@ def _in_words(settings: Settings, address: str, error: Exception) -> Groundswell
             remedy="Check GROUNDSWELL_KAFKA_USER, GROUNDSWELL_KAFKA_PASSWORD and GROUNDSWELL_KAFKA_MECHANISM.",
         )
     if isinstance(error, KafkaConnectionError | ConnectionResetError):
-        return BadSetting(
+        return HangsUp(
             f"Kafka at {address} hangs up on a client of {settings.kafka_security}.",
             remedy="It is just starting, or GROUNDSWELL_KAFKA_SECURITY is not that of this port, or it asks for GROUNDSWELL_KAFKA_CERT.",
         )

@@ -2,6 +2,9 @@
 
 `AggregateWork` is the `Work` of a PartitionLoop over `scored`. Redis is the authority of its offsets: it starts where Redis stands, never
 where Kafka's commit stands. Read windows.py and detect.py before; relay.py takes the alerts from the outbox to their topic.
+
+Long, because a rebuild after a lost Redis (rebuild.py) is the same fold, commit and loop from an older offset, and both are read best
+side by side: the verbs, the rebuild, one batch, the process.
 """
 
 import asyncio
@@ -42,7 +45,7 @@ from stream.relay import Outgoing, decode_outgoing, enlist, relay
 from stream.store import Loaded, Store, Writes
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import SCORED, Topology
-from stream.windows import Applied, Window, advance, advance_idle, due_steps, fold, is_new, skip, touches
+from stream.windows import Applied, Window, advance, advance_idle, due_steps, first_step, fold, is_new, skip, touches
 
 HOLE_MS = 2 * 86_400_000  # a longer silence of a partition is missing data
 CHECKPOINT_MS = 86_400_000
@@ -149,7 +152,9 @@ class AggregateWork:
             self._store.write_rebuild(partition, plan.rebuild if plan else None, part.checkpointed_ms, writes)
             part.revision = await self._store.commit(partition, part.owner, part.revision, writes)
         if plan is not None:
-            log().info("rebuild", partition=partition, start=start, until=plan.rebuild.until, checkpoint=plan.rebuild.install)
+            log().info(
+                "rebuild", partition=partition, start=start, until=plan.rebuild.until, checkpoint=plan.rebuild.install
+            )
         WARMING.set(sum(one.warming for one in self.parts.values()))
         return part.offset
 
@@ -252,7 +257,11 @@ class AggregateWork:
         found, window, detector = part.plan.checkpoint, part.window, part.detector
         with self._dropped_when_fenced(part):
             window.marks, window.counts = dict(found.marks), msgspec.structs.replace(found.counts)
-            window.watermark_ms, window.closed_ms, window.newest_ms = found.watermark_ms, found.closed_ms, found.newest_ms
+            window.watermark_ms, window.closed_ms, window.newest_ms = (
+                found.watermark_ms,
+                found.closed_ms,
+                found.newest_ms,
+            )
             rows = [surge.row_from_bytes(known.row) for known in found.subjects]
             detector.restore([known.subject for known in found.subjects], surge.State.concat(rows) if rows else None)
             detector.open_episodes = {known.subject: known.episode for known in found.subjects if known.episode}
@@ -337,7 +346,11 @@ class AggregateWork:
         """`change`: what is known of the records already; those it has letters of are not folded."""
         started_s, before = self._clock.monotonic_s(), msgspec.structs.replace(part.window.counts)
         refused, change = change is not None, change or _Change()
-        batches = [] if refused else [(record.offset, batch) for record in records if (batch := self._read(record, change)) is not None]
+        batches = (
+            []
+            if refused
+            else [(record.offset, batch) for record in records if (batch := self._read(record, change)) is not None]
+        )
         await self._store.fetch(part.partition, part.window, (pair for _, batch in batches for pair in touches(batch)))
         part.last_row_s = started_s
         with self._dropped_when_fenced(part):
@@ -384,7 +397,7 @@ class AggregateWork:
             alone = msgspec.structs.replace(batch, documents=[document])
             if is_new(window, alone):
                 if window.closed_ms == 0:
-                    window.closed_ms = document.published_at // step_ms * step_ms
+                    window.closed_ms = first_step(document, step_ms)
                 advance(window, alone.documents, self._policy.lateness_ms)
                 if part.counting:
                     window.closed_ms = max(window.closed_ms, window.watermark_ms // step_ms * step_ms)
@@ -422,7 +435,9 @@ class AggregateWork:
     async def _commit(self, part: Part, offset: int, change: _Change) -> None:
         window, detector, writes = part.window, part.detector, Writes()
         self._store.write_window(part.partition, window, offset, writes)
-        self._store.write_rebuild(part.partition, part.plan.rebuild if part.plan else None, part.checkpointed_ms, writes)
+        self._store.write_rebuild(
+            part.partition, part.plan.rebuild if part.plan else None, part.checkpointed_ms, writes
+        )
         if change.steps or change.applied or change.installed:
             self._store.write_detector(part.partition, detector.subjects, detector.state, writes)
         self._store.write_episodes(part.partition, detector.open_episodes, detector.gone(), writes)
@@ -539,7 +554,9 @@ async def run(settings: Settings, topology: Topology, clock: Clock, stop: asynci
         idle_s=settings.idle_s, event_time=event_time, past=past,
     )  # fmt: skip
     name, bounds = topology.name(SCORED), Bounds(drain_s=settings.drain_s, stuck_s=settings.stuck_s)
-    loop = PartitionLoop(consumer, name, work, clock, bounds, stage="aggregate", crashes=RedisCrashes(redis, keys, name))
+    loop = PartitionLoop(
+        consumer, name, work, clock, bounds, stage="aggregate", crashes=RedisCrashes(redis, keys, name)
+    )
     side = [
         asyncio.create_task(relay(redis, keys, topology, producer, work.parts, stop, incarnation)),
         asyncio.create_task(

@@ -55,7 +55,10 @@ async def claim(
     claimed while Redis has lost claims (reclaim.py): raises ClaimsLost."""
     names = [digest(document) for _, document in documents]
     held = await _held(
-        redis, keys, [(name, document.ingested_at) for name, (_, document) in zip(names, documents, strict=True)], whole=whole
+        redis,
+        keys,
+        [(name, document.ingested_at) for name, (_, document) in zip(names, documents, strict=True)],
+        whole=whole,
     )
     answers: list[Claimed | None] = [None] * len(names)
     first_of: dict[str, int] = {}

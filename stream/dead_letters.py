@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from msgspec.structs import replace
 
 from groundswell.clock import Clock
 from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
-from groundswell.errors import BrokerAway, Refused
+from groundswell.errors import BrokerAway, ModelCrash, Refused
 from groundswell.records import DeadLetter, Document, ScoredBatch
 from groundswell.settings import Settings
 from stream.ingest import elements
@@ -66,13 +66,12 @@ async def send_again(
 ) -> Replayed:
     """Send and mark them. `told` hears how many are done. Raises BrokerAway, ProduceFailed (call again: nothing counts twice)."""
     result, producer = Replayed(), await open_producer(settings)
-    consumer = await open_consumer(settings, None)
     try:
         for start in range(0, len(letters), UNDER_WAY):
             sends, sent = [], []
             for letter in letters[start : start + UNDER_WAY]:
                 try:
-                    value = await _value(consumer, topology, letter)
+                    value = await _value(settings, topology, letter)
                 except Refused as error:
                     result.not_sent.append((letter, error))
                     continue
@@ -85,39 +84,48 @@ async def send_again(
             result.sent += sent
             told(len(result.sent) + len(result.not_sent))
     finally:
-        await consumer.stop()
         await close_producer(producer)
     return result
 
 
-async def _value(consumer: AIOKafkaConsumer, topology: Topology, letter: DeadLetter) -> bytes:
-    """What to send. Raises OriginalGone and what reading a record of `scored` raises."""
-    value = await _whole(consumer, topology, letter) if letter.truncated else letter.payload
+async def _value(settings: Settings, topology: Topology, letter: DeadLetter) -> bytes:
+    """What to send. Raises OriginalGone, UnreadableScored."""
+    value = letter.payload
+    if letter.truncated:
+        value = _part(await _original(settings, letter), topology, letter)
+        if not value.startswith(letter.payload):  # of other topics of this name
+            raise OriginalGone
     return _beside_the_marks(value) if letter.topic == topology.name(SCORED) else value
 
 
-async def _whole(consumer: AIOKafkaConsumer, topology: Topology, letter: DeadLetter) -> bytes:
-    """The original of a letter that was cut, from the topic it came from."""
-    partition = TopicPartition(letter.topic, letter.src.partition)
-    consumer.assign([partition])
-    if (await consumer.beginning_offsets([partition]))[partition] > letter.src.offset:
-        raise OriginalGone
-    consumer.seek(partition, letter.src.offset)
+async def _original(settings: Settings, letter: DeadLetter) -> bytes:
+    """The message that a letter is of, from its topic. Raises OriginalGone."""
+    consumer = await open_consumer(settings, None, [letter.topic])
     try:
+        partition = TopicPartition(letter.topic, letter.src.partition)
+        if (await consumer.beginning_offsets([partition]))[partition] > letter.src.offset:
+            raise OriginalGone
+        consumer.seek(partition, letter.src.offset)
         async with asyncio.timeout(READ_S):
             record = await consumer.getone(partition)
     except TimeoutError as error:
         raise OriginalGone from error
-    value: bytes = record.value or b""
-    if record.offset != letter.src.offset or not value.startswith(letter.payload[:1]):
+    finally:
+        await consumer.stop()
+    if record.offset != letter.src.offset:
         raise OriginalGone
+    return bytes(record.value or b"")
+
+
+def _part(value: bytes, topology: Topology, letter: DeadLetter) -> bytes:
+    """What of a message the letter is of: one document of an array, or the message as a whole."""
     try:
         if letter.topic in {topology.name(topic) for topic in INPUTS}:
             return elements(value)[letter.src.index]
-        if letter.topic == topology.name(DOCUMENTS) and letter.reason == "model_crash":  # one document of the record
+        if letter.topic == topology.name(DOCUMENTS) and letter.reason == ModelCrash.reason:
             return _encode([msgspec.json.decode(value, type=list[Document])[letter.src.index]])
     except (Refused, msgspec.MsgspecError):
-        return value  # the message as a whole was refused
+        return value
     return value
 
 

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any, Literal
 
 import faust
@@ -19,7 +20,7 @@ from redis.exceptions import RedisError
 from groundswell import beat, books, probe, runfile
 from groundswell.books import Counts
 from groundswell.clock import Clock
-from groundswell.connect import METADATA_MS, acknowledged, close_producer, faust_credentials, open_producer, open_redis
+from groundswell.connect import METADATA_MS, acknowledged, close_producer, kafka_options, open_producer, open_redis
 from groundswell.errors import GroundswellError
 from groundswell.keys import Keys
 from groundswell.records import Document
@@ -48,7 +49,7 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
     app = faust.App(
         f"{topology.prefix}-ingest",
         broker=[f"kafka://{address.strip()}" for address in settings.kafka.split(",")],
-        broker_credentials=faust_credentials(settings),
+        broker_credentials=_credentials(settings),
         web_enabled=False,
         store="memory://",
         datadir=str(runfile.folder(settings) / "faust"),  # it makes one even for a store in memory
@@ -78,7 +79,11 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
 
     @app.task
     async def acker() -> None:
-        await shell.acknowledge(app)
+        await shell.acknowledge()
+
+    @app.on_before_shutdown.connect
+    async def drain(_app: Any, **_: Any) -> None:
+        await shell.drain()
 
     @app.on_partitions_revoked.connect
     async def forget(_app: Any, revoked: Any, **_: Any) -> None:
@@ -110,10 +115,14 @@ class Shell:
         self._counts: dict[Any, Counts] = {}
         self._ends: dict[Any, int] = {}  # the offset that they belong to
         self._held = 0
+        self._busy, self._leaving = False, False
 
     async def body(self, event: EventT[Any]) -> None:
         """Turn one message into sends. Never raises: an error here would make Faust commit past the message."""
         await self._ready.wait()
+        if self._leaving:  # the next process reads it
+            await asyncio.Event().wait()
+        self._busy = True
         try:
             message = event.message
             intake = take(
@@ -130,7 +139,9 @@ class Shell:
             for letter in intake.dead:
                 value = _encode(msgspec.structs.replace(letter, key=message.key and message.key[:KEY_BYTES]))
                 sends.append(
-                    await self._producer.send(self._topology.name(DEAD_LETTERS_TOPIC), value, key=letter.reason.encode())
+                    await self._producer.send(
+                        self._topology.name(DEAD_LETTERS_TOPIC), value, key=letter.reason.encode()
+                    )
                 )
                 DEAD_LETTERS.labels("ingest", letter.reason).inc()
                 log().warning("dead_letter", reason=letter.reason, topic=letter.topic, partition=letter.src.partition,
@@ -149,8 +160,19 @@ class Shell:
             if isinstance(error, asyncio.CancelledError):
                 raise
             self._die(error)
+        finally:
+            self._busy = False
 
-    async def acknowledge(self, app: Any) -> None:
+    async def drain(self) -> None:
+        """Faust takes nothing new and will commit once more: until then what was sent is acknowledged and acked, so that the
+        next process does not send it again. What takes longer than `drain_s` is."""
+        self._leaving = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_s):
+                while self._busy or self._held:  # noqa: ASYNC110 - once, for seconds
+                    await asyncio.sleep(0.01)
+
+    async def acknowledge(self) -> None:
         """The only place that acks: in order, after the broker acknowledged, after the books are kept."""
         try:
             self._producer = await open_producer(self._settings)
@@ -166,7 +188,7 @@ class Shell:
         )
         watching = asyncio.create_task(generation.watch(self._redis, self._keys, self._lost))
         try:
-            while not app.should_stop:
+            while True:  # until Faust cancels it, after its last commit
                 await self._acknowledge_group()
         except asyncio.CancelledError:
             raise
@@ -228,7 +250,9 @@ class Shell:
         """Redis forgot the books: they are written again from memory. Raises RedisError."""
         for tp in list(self._counts):
             while (counts := self._counts.get(tp)) is not None and tp in self._ends:
-                await books.keep(self._redis, self._keys.books("ingest", tp.topic, tp.partition), self._ends[tp], counts)
+                await books.keep(
+                    self._redis, self._keys.books("ingest", tp.topic, tp.partition), self._ends[tp], counts
+                )
                 if self._counts.get(tp) in (counts, None):  # else a group has come between: once more
                     break
 
@@ -266,3 +290,14 @@ def _chunks(documents: list[Document]) -> list[bytes]:
     if held:
         chunks.append(b"[" + b",".join(held) + b"]")
     return chunks
+
+
+def _credentials(settings: Settings) -> Any:
+    """Faust's own form of the connection options; None: plain text. Raises BadSetting, PlainText."""
+    options = kafka_options(settings)
+    context = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return faust.SASLCredentials(
+            username=settings.kafka_user, password=settings.kafka_password, mechanism=settings.kafka_mechanism, ssl_context=context,
+        )  # fmt: skip
+    return faust.SSLCredentials(context=context) if context is not None else None

@@ -145,9 +145,10 @@ class KafkaPast:
                 self._told.add(event.id)
                 await self._listed(Outgoing(event=event, evidence=self._kept.evidence.get(event.id, {})))
 
+        asked_s = self._clock.monotonic_s()
         async with self._one_at_a_time:
-            now_s = self._clock.monotonic_s()
-            if now_s - self._told_at_s > TOLD_S:
+            if asked_s - self._told_at_s > TOLD_S:  # also while one waits for another's look
+                now_s = self._clock.monotonic_s()
                 async with readback.reader(self._settings, self._topology, ALERTS) as consumer:
                     starts, ends = await readback.bounds(consumer)
                     starts = {one: max(at, self._read_to.get(one, 0)) for one, at in starts.items()}

@@ -54,6 +54,11 @@ class Reclaim:
         while self._recent and now_s - self._recent[0][0] > RECENT_S:
             self._recent.popleft()
 
+    def forget(self, documents: Sequence[tuple[Source, Document]]) -> None:
+        """These were given up: they became dead letters."""
+        gone = {src for src, _ in documents}
+        self._recent = deque((one for one in self._recent if one[1][0] not in gone), maxlen=RECENT_CLAIMS)
+
     async def keep(self) -> None:
         """Until cancelled: look each second, mend what is lost."""
         while True:

@@ -5,6 +5,7 @@ its supervisor then starts again for ever. docs/operations.md prints this table.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from stream.topology import (
 )
 
 ANSWER_S = 20.0
+GROUP_TRIES, GROUP_PAUSE_S = 10, 0.3
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,21 @@ def _found(settings: Settings, topology: Topology, who: str) -> dict[str, int]:
         _allowed(settings, told.authorized_operations, wanted, f"topic {name}")
     if needs.group:
         name = f"{topology.prefix}-{who}"
-        groups = admin.describe_consumer_groups([name], include_authorized_operations=True, request_timeout=ANSWER_S)
-        told = _answer(settings, groups[name], f"DESCRIBE group {name}")
+        told = _group(settings, admin, name)
         if told is not None:
             _allowed(settings, told.authorized_operations, [AclOperation.READ], f"group {name}")
     return partitions
+
+
+def _group(settings: Settings, admin: AdminClient, name: str) -> Any:
+    """None when no broker tells yet: the very first group of a cluster waits until its topic is made."""
+    for _ in range(GROUP_TRIES):
+        asked = admin.describe_consumer_groups([name], include_authorized_operations=True, request_timeout=ANSWER_S)
+        try:
+            return _answer(settings, asked[name], f"DESCRIBE group {name}")
+        except BrokerAway:
+            time.sleep(GROUP_PAUSE_S)
+    return None
 
 
 def _answer(settings: Settings, answer: "Future[Any]", what: str) -> Any:

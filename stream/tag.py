@@ -43,7 +43,8 @@ RECORD_BYTES = 900_000
 # A batch goes through in pieces, so that the model reads one while the rows of the one before are written.
 PIECE_RECORDS = 64
 PIECES_AHEAD = 2
-TRAIL_S = 3.0  # Redis may lose its last second, and with it claims: after a crash of all, those documents are read again
+# Redis may lose its last second, and with it claims: after a crash of both, those documents are read again.
+TRAIL_S = 3.0
 FRESH_MS = 5 * 60_000  # an older document is a backfill's: the model reads it after those of now
 
 _decode = msgspec.json.Decoder(list[Document]).decode
@@ -305,6 +306,8 @@ class TagWork:
             )
         await acknowledged(sends)
         if batch.given_up:
+            if self._reclaim is not None:
+                self._reclaim.forget(batch.given_up)
             await release(self._redis, self._keys, batch.given_up)
 
     def _made(

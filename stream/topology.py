@@ -28,7 +28,11 @@ class Topic:
         if self.retention_ms is None:
             return {"cleanup.policy": "compact"}
         if self.newest_only:  # a day's segment, since the one that is written to is never compacted
-            return {"cleanup.policy": "compact,delete", "retention.ms": str(self.retention_ms), "segment.ms": str(DAY_MS)}
+            return {
+                "cleanup.policy": "compact,delete",
+                "retention.ms": str(self.retention_ms),
+                "segment.ms": str(DAY_MS),
+            }
         return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 
@@ -42,7 +46,14 @@ TAGGED = Topic("tagged.v1", "document id", "Tagged", 24, 30 * DAY_MS, "tag", "an
 SCORED = Topic("scored.v1", "none: murmur2(subject)", "ScoredBatch", 64, 7 * DAY_MS, "tag", "aggregate")
 # A scored partition's are in partition s modulo this count, so it may grow: a reader reads them all.
 BASELINES = Topic(
-    "baselines.v1", "scored partition|what", "Checkpoint or Closed", 12, 30 * DAY_MS, "aggregate", "aggregate", newest_only=True
+    "baselines.v1",
+    "scored partition|what",
+    "Checkpoint, Closed or Evidence",
+    12,
+    30 * DAY_MS,
+    "aggregate",
+    "aggregate",
+    newest_only=True,
 )
 ALERTS = Topic("alerts.v1", "episode id", "AlertEvent", 12, 90 * DAY_MS, "aggregate", "deliver, anybody")
 CONTROL = Topic("control.v1", "object id", "ControlObject or null", 1, None, "command line, dashboard", "all")

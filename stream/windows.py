@@ -105,7 +105,9 @@ def skip(window: Window, batch: ScoredBatch) -> None:
     rows = sum(len(document.rows) for document in batch.documents)
     window.counts.read += rows - 1
     window.counts.dead_lettered += rows - 1
-    window.marks[batch.partition] = max([at_start, *(mark(batch.offset, document.index) for document in batch.documents)])
+    window.marks[batch.partition] = max(
+        [at_start, *(mark(batch.offset, document.index) for document in batch.documents)]
+    )
 
 
 def _count(window: Window, document: ScoredDocument, row: Row, minute_ms: int) -> None:
@@ -113,6 +115,11 @@ def _count(window: Window, document: ScoredDocument, row: Row, minute_ms: int) -
     place = _ECHO if document.echo else _UNSURE if row.unsure else _PLACE[row.label]
     counters[place] += 1
     window.touched.add((row.subject, minute_ms))
+
+
+def first_step(document: ScoredDocument, step_ms: int) -> int:
+    """Where the first document of a partition lets its steps begin: not ahead of its arrival, whatever it says."""
+    return min(document.published_at, document.ingested_at) // step_ms * step_ms
 
 
 def advance(window: Window, documents: Iterable[ScoredDocument], lateness_ms: int) -> None:

@@ -17,8 +17,12 @@ from groundswell.text import safe
 
 # Questions with arguments of their own: their --help lists them.
 PASSED_ON = {
+    "aggregate": "How many rows a second are counted, against Lua a row, HINCRBY and a Faust table; bytes, memory, latency.",
+    "claims": "How many documents tag claims in a second, against what its model reads, and the bytes of each.",
     "deliver": "How fast alerts get to one endpoint and to 200, and what bad endpoints cost the good ones.",
     "detect": "The surge detector against its promises: --gate NAME.",
+    "loop": "What PartitionLoop costs beside a bare getmany and send.",
+    "ingest": "What the way in costs: one document a message, arrays of 100, a plain aiokafka loop.",
     "linking": "Which companies the linker finds in own-written sentences, and which it should not have.",
 }
 

@@ -86,7 +86,8 @@ def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
         data = view.event.data
         table.add_row(
             data.started_at, f"{data.subject.names.get('en', '')} {data.subject.names.get('zh', '')} {data.subject.id}".strip(),
-            f"{data.state} (test)" if data.test else data.state, str(data.observed.negatives), f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
+            f"{data.state} (test)" if data.test else data.state, str(data.observed.negatives),
+            f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
         )  # fmt: skip
     out().print(table if views else "No alerts.", markup=False)
 

@@ -1,6 +1,7 @@
 """`groundswell ingest | tag | aggregate | deliver | dashboard`, each alone, and `up`, which runs them all."""
 
 import asyncio
+import faulthandler
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -14,6 +15,7 @@ from msgspec import structs
 from groundswell import orphan, probe, runfile, telemetry
 from groundswell import settings as all_settings
 from groundswell.clock import Clock, SystemClock
+from groundswell.errors import Stuck
 from groundswell.settings import Settings
 from groundswell.tagging import Model
 from stream.topology import Topology
@@ -143,14 +145,29 @@ async def _until_told(settings: Settings, stage: str, run: Run) -> None:
         settings.metrics_host, settings.metrics_port, lambda: not working.done() and not stop.is_set()
     )
     asked = asyncio.create_task(stop.wait())
+    turning = asyncio.create_task(_turn(settings.stuck_s))
     await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
         await asyncio.wait({working}, timeout=settings.drain_s + 3)
     asked.cancel()
+    turning.cancel()
+    faulthandler.cancel_dump_traceback_later()
     server.close()
     if not working.done():
         # What is not finished is read again by the next process: nothing below it was committed.
         telemetry.log().warning("drain_too_slow", drain_s=settings.drain_s)
         os._exit(0)
-    with suppress(asyncio.CancelledError):
-        await working
+    try:
+        with suppress(asyncio.CancelledError):
+            await working
+    except Stuck as error:
+        # At once: what is stuck may not even listen when it is told to end.
+        click.echo(f"groundswell: {error.line}", err=True)
+        os._exit(1)
+
+
+async def _turn(stuck_s: float) -> None:
+    """A loop that has not turned for so long is stuck in one call: the process ends, all its stacks on standard error."""
+    while True:
+        faulthandler.dump_traceback_later(stuck_s, exit=True)
+        await asyncio.sleep(stuck_s / 4)

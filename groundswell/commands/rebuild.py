@@ -47,7 +47,7 @@ Show = Callable[[Progress], None]
 @click.pass_context
 def rebuild(ctx: click.Context, since: str | None, no_wait: bool, as_json: bool) -> int:
     """Count everything that Redis shows again from Kafka; alerts wait meanwhile, and none is told twice."""
-    settings, from_ms = runfile.joined(the_settings(ctx)), _moment(since)
+    from_ms, settings = _moment(since), runfile.joined(the_settings(ctx))
     quiet: AbstractContextManager[Show] = nullcontext(lambda _: None)
     with quiet if as_json or no_wait else _bar() as show:
         found, alive = asyncio.run(_rebuild(settings, from_ms, show, wait=not no_wait))

@@ -48,6 +48,7 @@ def topology(ctx: click.Context, make: bool, replication: int, as_json: bool) ->
     table = Table("topic", "partitions", "key", "value", "kept", "writers", "readers", box=None)
     for row in rows:
         kept = "compacted" if row["retention_ms"] is None else f"{row['retention_ms'] // 86_400_000} d"
+        kept = f"newest, {kept}" if row["newest_only"] else kept
         table.add_row(
             row["topic"], str(row["partitions"]), row["key"], row["value"], kept, row["writers"], row["readers"]
         )
@@ -56,7 +57,7 @@ def topology(ctx: click.Context, make: bool, replication: int, as_json: bool) ->
 
 def structs_of(topic: Any) -> dict[str, Any]:
     """What a topic's row says beyond its name."""
-    return {name: getattr(topic, name) for name in ("key", "value", "retention_ms", "writers", "readers")}
+    return {name: getattr(topic, name) for name in ("key", "value", "retention_ms", "newest_only", "writers", "readers")}
 
 
 @click.command()

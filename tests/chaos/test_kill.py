@@ -5,8 +5,10 @@ file that knows nothing of streams. tests/unit/test_windows.py shows that withou
 """
 
 import asyncio
+import json
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,7 @@ from tests.chaos import road
 
 DOCUMENTS = 5_000
 STAGES = ("ingest", "tag", "aggregate")
+RECOUNT = Path(__file__).parents[2] / "scripts" / "recount.py"
 # Both stages are killed when they have read so much: documents, and rows (two a document and a little).
 KILL_AT = ({"tag": 700, "aggregate": 1_500}, {"tag": 2_500, "aggregate": 5_200})
 WAIT_S = 60.0
@@ -42,6 +45,7 @@ class Outcome:
     buckets: road.Counted
     events: set[str]
     episodes: dict[str, str]  # episode -> subject
+    recounted: dict[str, Any]  # what scripts/recount.py says
     kills: list[dict[str, int]] = field(default_factory=list)  # documents read by the stage when it was killed
     seconds: float = 0.0
 
@@ -94,6 +98,15 @@ async def told(found: Stack) -> list[AlertEvent]:
         await consumer.stop()
 
 
+async def recount(settings: Settings) -> dict[str, Any]:
+    """The script as an operator runs it, which knows nothing of the product."""
+    where = ("--kafka", settings.kafka, "--redis", settings.redis, "--prefix", settings.prefix)
+    process = await asyncio.create_subprocess_exec(sys.executable, str(RECOUNT), *where, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await process.communicate()
+    found: dict[str, Any] = json.loads(printed)
+    return found | {"status": process.returncode}
+
+
 async def travel(settings: Settings, sent: list[road.Sent], *, kill: bool) -> Outcome:
     """Push the file through an installation of its own, with or without kills, and look at what it left."""
     began_s, kills = time.monotonic(), []
@@ -120,8 +133,11 @@ async def travel(settings: Settings, sent: list[road.Sent], *, kill: bool) -> Ou
         # The market hears all five companies, whose order among each other is free: what it makes of that may differ.
         events = [event for event in await told(found) if event.data.subject.id != MARKET]
         left = await road.buckets(found.redis, found.topology.prefix)
+        recounted = await recount(found.settings)
     episodes = {event.data.episode_id: event.data.subject.id for event in events}
-    return Outcome(drained, left, {event.id for event in events}, episodes, kills, time.monotonic() - began_s)
+    return Outcome(
+        drained, left, {event.id for event in events}, episodes, recounted, kills, time.monotonic() - began_s
+    )
 
 
 async def test_a_killed_road_ends_where_a_calm_one_does(
@@ -155,6 +171,10 @@ async def test_a_killed_road_ends_where_a_calm_one_does(
         assert one.books.stages["tag"].applied == DOCUMENTS - duplicates
         assert one.books.stages["aggregate"].late == 0
     assert killed.books.stages["aggregate"].applied == calm.books.stages["aggregate"].applied
+
+    for one in (calm, killed):
+        assert (one.recounted["status"], one.recounted["differ"]) == (0, 0), one.recounted
+        assert one.recounted["rows"] == 2 * (DOCUMENTS - duplicates), "the company and the market, each document once"
 
     wanted = road.expected(sent)
     assert calm.buckets == wanted

@@ -24,13 +24,14 @@ from groundswell.records import NEGATIVE, POSITIVE, AlertEvent, AlertView, Row, 
 from stream import baselines, entities, generation, rebuild, surge
 from stream.aggregate import CHECKPOINT_MS, AggregateWork
 from stream.baselines import Checkpoint, Closed
-from stream.detect import Policy
+from stream.detect import Detector, Policy
 from stream.directory import Directory
 from stream.generation import Generation
 from stream.live import rows
 from stream.relay import Outgoing, empty, enlist
 from stream.store import Store
 from stream.topology import ALERTS, BASELINES, Topology
+from stream.windows import Window
 
 NOON_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 DIRECTORY = Directory(entities.load())
@@ -396,3 +397,19 @@ def test_a_silence_is_one_record_however_often_the_clock_closed_in_it() -> None:
 
 def test_what_is_not_ours_on_the_topic_is_passed_over() -> None:
     assert baselines.gather([b"\xff", b"{}", None, b'{"kind":"checkpoint"}'], "only").checkpoints == {}
+
+
+def test_a_checkpoint_of_many_subjects_travels_in_parts_and_comes_back_whole_in_any_order() -> None:
+    detector = Detector(POLICY, DIRECTORY)
+    names = [f"XTST:S{number:04d}" for number in range(2 * baselines.SUBJECTS_A_RECORD + 1)]
+    detector.restore(names, surge.State.new(len(names), 0.3, POLICY.settings))
+    parts = baselines.checkpoint("only", 5, 77, Window(marks={3: 9}, closed_ms=NOON_MS), detector, NOON_MS)
+    assert (len(parts), len({part.key for part in parts})) == (3, 3)
+    assert max(len(baselines.encode(part)) for part in parts) < 700_000, (
+        "under the broker's limit, with room for episodes"
+    )
+    values = [baselines.encode(part) for part in (parts[2], parts[0], parts[1])]
+    whole = baselines.gather(values, "only").checkpoints[5]
+    assert [known.subject for known in whole.subjects] == names
+    assert (whole.offset, whole.marks, whole.closed_ms) == (77, {3: 9}, NOON_MS)
+    assert baselines.gather(values[:2], "only").checkpoints == {}

@@ -1,4 +1,4 @@
-"""Claims after a loss, on a real and on the embedded Redis: nothing is claimed while they are gone, and what comes back decides as before."""
+"""Claims after a loss, on a real and on the embedded Redis: none is made while they are gone; what comes back decides as before."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator

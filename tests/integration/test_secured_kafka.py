@@ -11,13 +11,16 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 from msgspec import structs
 
-from groundswell.connect import open_producer
-from groundswell.errors import BadSetting, GroundswellError, NotAllowed, NotTrusted, PlainText
-from groundswell.records import InboundDocument
+from groundswell import beat, control
+from groundswell.connect import close_producer, open_consumer, open_producer, open_redis
+from groundswell.errors import BadSetting, GroundswellError, NotAllowed, NotTrusted, PlainText, ProduceFailed
+from groundswell.keys import Keys
+from groundswell.records import InboundDocument, Incarnation
+from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream import create
 from stream.rights import NEEDS
-from stream.topology import NEWS, Topology
+from stream.topology import CONTROL, NEWS, Topology
 from tests.secured import PASSWORD, Certificates, SecuredKafka, free_port, redis_server, secured_kafka
 from tests.stages import Site, until
 
@@ -53,8 +56,9 @@ def secured(kafka: SecuredKafka, certificates: Certificates) -> Settings:
 
 
 async def enters(settings: Settings) -> None:
-    producer = await open_producer(settings)
-    await producer.stop()
+    consumer = await open_consumer(settings, None)
+    await consumer.topics()
+    await consumer.stop()
     await create.found(settings)  # librdkafka too
 
 
@@ -85,7 +89,9 @@ def refusals(
         "TLS to a port of plain text": ({"kafka": kafka.administrator}, BadSetting, ["GROUNDSWELL_KAFKA_SECURITY"]),
         "no certificate of our own": ({"kafka": kafka.mutual, "kafka_security": "SSL"}, BadSetting, ["GROUNDSWELL_KAFKA_CERT"]),
         "no user": ({"kafka_user": ""}, BadSetting, ["GROUNDSWELL_KAFKA_USER"]),
-        "plain text over the network": ({"kafka": "kafka.example:9092", "kafka_security": "SASL_PLAINTEXT"}, PlainText, ["kafka.example:9092"]),
+        "plain text over the network": (
+            {"kafka": "kafka.example:9092", "kafka_security": "SASL_PLAINTEXT"}, PlainText, ["kafka.example:9092"],
+        ),
         "a file that is not there": ({"kafka_ca": "/none/ca.pem"}, BadSetting, ["kafka_ca", "/none/ca.pem"]),
         "a key that belongs to another": ({"kafka_cert": strangers_ca, "kafka_key": strangers_ca}, BadSetting, ["kafka_cert"]),
     }  # fmt: skip
@@ -159,7 +165,7 @@ async def test_the_whole_road_runs_with_a_user_for_each_process_that_may_do_only
     ):  # fmt: skip
         settings = structs.replace(
             secured, kafka_user="feed", redis=f"rediss://groundswell:{PASSWORD}@127.0.0.1:{port}/0", redis_ca=certificates.ca,
-            state_dir=str(tmp_path), log="json", model="scripted", port=0, metrics_port=0,
+            state_dir=str(tmp_path), log="json", model="scripted", secret_key=new_key(),
         )  # fmt: skip
         here = Site(settings, tmp_path)
 
@@ -172,6 +178,7 @@ async def test_the_whole_road_runs_with_a_user_for_each_process_that_may_do_only
             here.stage("tag", **user("tag")) as tag,
             here.stage("aggregate", **user("aggregate")) as aggregate,
             here.stage("deliver", **user("deliver")) as deliver,
+            here.stage("dashboard", **user("dashboard"), GROUNDSWELL_PORT=str(free_port())) as dashboard,
         ):
             await here.until_read("ingest", 200)
             await here.until_read("tag", 200)
@@ -179,19 +186,39 @@ async def test_the_whole_road_runs_with_a_user_for_each_process_that_may_do_only
             counts = await here.until_read("aggregate", rows)
             assert (counts.applied, counts.dead_lettered) == (rows, 0), aggregate.said
 
-            async def delivers() -> bool:
-                return (await here.books()).balanced and deliver.process.returncode is None
+            redis = await open_redis(settings)
 
-            await until(delivers, "deliver to stand by")
-            for stage in (ingest, tag, aggregate, deliver):
+            async def all_beat() -> bool:
+                for stage in (deliver, dashboard):
+                    assert stage.process.returncode is None, stage.said
+                return len({one.stage for one in await beat.beats(redis, Keys(PREFIX))}) == 5
+
+            await until(all_beat, "a beat of all five")
+            await redis.aclose()
+            for stage in (ingest, tag, aggregate, deliver, dashboard):
                 assert (await stage.terminated())[0] == 0, stage.said
-                assert "refused" not in stage.said.lower(), stage.said
+                assert "control_unread" not in stage.said, stage.said
 
 
 def document(number: int) -> InboundDocument:
     return InboundDocument(
         id=f"d{number}", text=f"Harbour Tin, report {number}: 港湾锡业第 {number} 份公告，股价跌停。", source="Wire"
     )
+
+
+async def test_who_may_write_nothing_is_told_so(secured):
+    with pytest.raises(NotAllowed, match="User:old WRITE"):
+        await open_producer(structs.replace(secured, kafka_user="old", kafka_mechanism="SCRAM-SHA-256"))
+
+
+async def test_a_right_that_was_taken_away_is_named_by_the_write_that_fails(secured, kafka, topics):
+    kafka.allow("User:plain", ResourceType.TOPIC, TOPOLOGY.name(NEWS), AclOperation.WRITE)
+    kafka.allow("User:plain", ResourceType.TOPIC, TOPOLOGY.name(CONTROL), AclOperation.READ)
+    producer = await open_producer(structs.replace(secured, kafka_user="plain", kafka_mechanism="PLAIN"))
+    with pytest.raises(ProduceFailed, match="WRITE") as caught:
+        await control.write(producer, TOPOLOGY, Incarnation(id="x", made_at=0))
+    assert "WRITE on that topic" in caught.value.line
+    await close_producer(producer)
 
 
 async def test_topics_are_made_only_by_who_may(secured):

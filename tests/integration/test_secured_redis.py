@@ -79,7 +79,9 @@ async def test_whoever_is_refused_is_told_why_and_what_to_set(secured, port, tmp
         "signed by somebody else": ({"redis_ca": stranger.ca}, NotTrusted, ["GROUNDSWELL_REDIS_CA"]),
         "no certificate of our own": ({"redis_cert": "", "redis_key": ""}, RedisAway, [f"127.0.0.1:{port}"]),
         "plain text to a port of TLS": ({"redis": f"redis://127.0.0.1:{port}/0"}, RedisAway, [f"127.0.0.1:{port}"]),
-        "plain text over the network": ({"redis": "redis://10.1.2.3:6379/0"}, PlainText, ["10.1.2.3:6379", "rediss://", "GROUNDSWELL_INSECURE"]),
+        "plain text over the network": (
+            {"redis": "redis://10.1.2.3:6379/0"}, PlainText, ["10.1.2.3:6379", "rediss://", "GROUNDSWELL_INSECURE"],
+        ),
         "TLS over the network that checks nothing": ({"redis": "rediss://h:6379/0?ssl_cert_reqs=none"}, PlainText, ["h:6379"]),
         "a file that is not there": ({"redis_ca": "/none.pem"}, BadSetting, ["redis_ca", "/none.pem"]),
     }  # fmt: skip
@@ -152,5 +154,6 @@ async def test_a_sentinel_that_does_not_know_the_master_or_us_says_so(sentinels)
     url, _ = sentinels
     with pytest.raises(RedisAway, match="No master found for 'other'"):
         await open_redis(Settings(redis=url.replace("/main/", "/other/"), redis_sentinel_password=PASSWORD))
-    with pytest.raises(NotAllowed, match="GROUNDSWELL_REDIS_SENTINEL_PASSWORD"):
+    with pytest.raises(NotAllowed) as caught:
         await open_redis(Settings(redis=url))
+    assert "GROUNDSWELL_REDIS_SENTINEL_PASSWORD" in caught.value.line

@@ -38,6 +38,23 @@ def test_a_line_that_is_no_document_is_passed_on_as_it_is(read, line):
     assert read("a.jsonl", f'{{"text":"a"}}\n{line}\n{{"text":"b"}}\n') == [{"text": "a"}, line.encode(), {"text": "b"}]
 
 
+@pytest.mark.parametrize(
+    ("line", "columns", "as_it_is"),
+    [
+        ('{"text" : "a", "published_at":1.70e12}', {}, True),
+        ('{"text":"a","symbols":"A;B"}', {}, False),
+        ('{"text":"a","published_at":"1700000000000"}', {}, False),
+        ('{"text":"a","of no use":"x"}', {}, False),
+        ('{"text":"a","body":"b"}', {"text": "body"}, False),
+    ],
+)
+def test_a_line_may_be_sent_as_it_is_where_nothing_is_renamed_dropped_or_converted(tmp_path, line, columns, as_it_is):
+    path = tmp_path / "a.jsonl"
+    path.write_text(line + "\n")
+    (found,) = feed.read(str(path), columns)
+    assert (found.raw, found.as_it_is) == (line.encode(), as_it_is)
+
+
 def test_deep_nesting_does_not_stop_the_file(read):
     deep = b"[" * 100_000 + b"]" * 100_000
     assert read("a.jsonl", deep + b'\n{"text":"b"}') == [deep, {"text": "b"}]

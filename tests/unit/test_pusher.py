@@ -45,6 +45,17 @@ async def test_a_line_that_is_no_document_is_passed_on_alone_and_in_its_place() 
     assert [value for _, value, _ in broker.sent] == [b'{"text":"before"}', b"not json", b'{"text":"after"}']
 
 
+async def test_json_is_sent_byte_for_byte_also_within_an_array() -> None:
+    broker = Broker()
+    pusher = Pusher(broker, "news", None, batch=2)
+    for raw in (b'{"text" : "\\u8dcc\\u505c", "published_at":1.70e12}', b'{"text":"b","text":"c"}', b'{ "text":"d"}'):
+        await pusher.add_json(raw)
+    await pusher.settle()
+    assert [value for _, value, _ in broker.sent] == [
+        b'[{"text" : "\\u8dcc\\u505c", "published_at":1.70e12},{"text":"b","text":"c"}]', b'{ "text":"d"}',
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("document", [{"text": "x" * 1_100_000}, b"x" * 1_100_000])
 async def test_what_the_broker_would_refuse_is_refused_here_and_the_others_go(document: dict[str, str] | bytes) -> None:
     broker = Broker()

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import NEGATIVE, NEUTRAL, POSITIVE, Bucket, Row, ScoredBatch, ScoredDocument
-from stream.windows import LATE_MS, Window, advance, advance_idle, due_steps, fold, mark, touches
+from stream.windows import (
+    LATE_MS,
+    Applied,
+    Window,
+    advance,
+    advance_idle,
+    due_steps,
+    first_step,
+    fold,
+    mark,
+    touches,
+)  # fmt: skip
 
 NOON_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 SUBJECTS = ("XTST:AAAA", "XTST:BBBB", "market")
@@ -277,6 +288,83 @@ def test_every_step_is_closed_once_and_in_order(events: list[tuple[int, int]], s
             window.closed_ms = start_ms + step_ms
     assert closed == [NOON_MS + i * step_ms for i in range(len(closed))]
     assert window.closed_ms <= max(window.watermark_ms, NOON_MS)
+
+
+# -- sources that lie -------------------------------------------------------------------------------------------------
+
+HONEST, LIAR = "XTST:AAAA", "XTST:BBBB"
+LATENESS_MS, FUTURE_MS = 30_000, 300_000  # ingest lets nothing through that is further ahead of its arrival
+
+
+def play(arrivals: list[tuple[int, ScoredDocument]]) -> tuple[Window, list[tuple[int, Applied]], list[int]]:
+    """As aggregate does: a document's time closes what it closes, then it counts. (what was applied when, watermarks)."""
+    window, applied, watermarks = Window(), list[tuple[int, Applied]](), list[int]()
+    for offset, (_, one) in enumerate(arrivals):
+        if window.closed_ms == 0:
+            window.closed_ms = first_step(one, MINUTE_MS)
+        advance(window, [one], LATENESS_MS)
+        for start_ms in due_steps(window, MINUTE_MS, 2 * 24 * 60):
+            window.closed_ms = start_ms + MINUTE_MS
+        applied += [(offset, found) for found in fold(window, batch(0, offset, one))]
+        watermarks.append(window.watermark_ms)
+    return window, applied, watermarks
+
+
+@st.composite
+def feeds(draw: st.DrawFn) -> list[tuple[int, ScoredDocument]]:
+    """(place in time, document): one source says when things were, give or take twenty seconds; another says anything."""
+    arrivals: list[tuple[int, ScoredDocument]] = []
+    at_ms = NOON_MS
+    for i in range(draw(st.integers(2, 40))):
+        at_ms += draw(st.integers(0, 3 * MINUTE_MS))
+        if draw(st.booleans()):
+            said_ms = at_ms - draw(st.integers(0, 20_000))
+            arrivals.append((at_ms, document(i, said_ms, ingested_at=at_ms, subjects=(HONEST,))))
+        else:
+            said_ms = draw(
+                st.one_of(st.integers(631_152_000_000, at_ms), st.integers(at_ms - 2 * LATE_MS, at_ms + FUTURE_MS))
+            )
+            arrivals.append((at_ms, document(i, said_ms, ingested_at=at_ms, subjects=(LIAR,))))
+    return arrivals
+
+
+@given(feeds())
+@settings(max_examples=200, deadline=None)
+def test_a_source_that_lies_about_time_neither_stalls_nor_advances_the_others(
+    arrivals: list[tuple[int, ScoredDocument]],
+) -> None:
+    window, applied, watermarks = play(arrivals)
+    assert window.counts.balanced
+    honest = [one for one in arrivals if one[1].rows[0].subject == HONEST]
+    alone, _, _ = play(honest)
+    assert window.minutes.get(HONEST) == alone.minutes.get(HONEST), "the others' counts are as without it"
+    assert window.counts.late == sum(
+        watermark - one.published_at > LATE_MS for watermark, (_, one) in zip(watermarks, arrivals, strict=True)
+    )
+    newest_ms = 0
+    for (at_ms, one), watermark_ms in zip(arrivals, watermarks, strict=True):
+        newest_ms = max(newest_ms, one.published_at if one.rows[0].subject == HONEST else 0)
+        assert watermark_ms >= newest_ms - LATENESS_MS, "not stalled: the others' time moves on"
+        assert watermark_ms <= at_ms - LATENESS_MS, "not advanced: nobody's time is ahead of the clock"
+    for _, one in applied:
+        if one.document.rows[0].subject == HONEST:
+            assert one.open, "no bucket was closed before those who say the truth were heard"
+
+
+@given(st.lists(st.integers(0, 2 * LATE_MS), min_size=1, max_size=30))
+@settings(max_examples=100, deadline=None)
+def test_whatever_comes_within_a_day_corrects_its_bucket_and_the_rest_is_counted_as_late(behind: list[int]) -> None:
+    now = (NOON_MS, document(0, NOON_MS))
+    late = [(NOON_MS, document(i, NOON_MS - LATENESS_MS - ms, ingested_at=NOON_MS)) for i, ms in enumerate(behind, 1)]
+    window, applied, _ = play([now, *late])
+    within = [one for _, one in late if NOON_MS - LATENESS_MS - one.published_at <= LATE_MS]
+    expected: dict[int, int] = defaultdict(int)
+    for one in (now[1], *within):
+        expected[one.published_at // MINUTE_MS * MINUTE_MS] += 1
+    assert {at_ms: counters[0] for at_ms, counters in window.minutes[HONEST].items()} == dict(expected)
+    assert (window.counts.applied, window.counts.late) == (1 + len(within), len(behind) - len(within))
+    assert len(applied) == 1 + len(within)
+    assert window.closed_ms == NOON_MS, "what is closed stays closed"
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
