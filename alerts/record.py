@@ -12,7 +12,7 @@ from alerts.lanes import Finish, Lanes
 from stream.topology import Topology
 
 TOGETHER = 256
-WAITING_MOST = 1_024  # then tries wait to note their end, and so begin no new ones
+WAITING_MOST = 1_024  # then tries wait to note their end; slot.py begins no new ones while many wait
 
 
 class Recorder:

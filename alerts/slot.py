@@ -26,6 +26,9 @@ from groundswell.telemetry import ATTEMPTS, CLOCK_SKEW, DELIVERY_SECONDS, ENDPOI
 
 REST_MOST_S = 30.0
 TOGETHER = 4
+# Tries under way and those whose end is being made lasting. Were the second kind without a bound, a busy machine would let them pile up
+# until their claims end, and send them twice; a killed process sends so many twice at the most.
+UNWRITTEN_MOST = 8
 CLAIM_SPARE_S = 60.0
 NOTED_MS = 10_000  # a success that changes nothing is noted so often
 
@@ -116,7 +119,7 @@ class Slot:
         if limits.many or spacing_s(limits) or not well:
             return 1 - self._sending - self._ending
         own = 1 if self._sending == 0 else 0
-        return min(TOGETHER - self._sending, own + max(self._shared.extra, 0))
+        return min(TOGETHER - self._sending, UNWRITTEN_MOST - self._ending, own + max(self._shared.extra, 0))
 
     async def _claim(self, *, first: bool) -> list[Claim] | Wait:
         shared = self._shared

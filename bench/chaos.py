@@ -24,6 +24,7 @@ import logging
 import random
 import secrets
 import shutil
+import signal
 import statistics
 import tempfile
 import time
@@ -47,7 +48,8 @@ from groundswell import times
 UNDER_WAY = 4  # tries that deliver may have under way at one endpoint when it dies
 ONSET_MINUTES = 12  # an episode begins so near to where its surge was planted
 DRAINED_S = 300.0
-STILL_S = 2.0
+STILL_S = 1.5
+LOOKED_S = 30.0  # a look that takes longer saw nothing
 RATE_CALM = 4_000.0
 Told = Callable[[str, float], None]
 
@@ -68,6 +70,7 @@ class Asked:
     calm: bool = True
     rate: float = 0.0  # documents a second; 0: so that they last as long as the faults
     command: tuple[str, ...] = COMMAND
+    recovered_s: float = 180.0  # after a blow; then it counts as never
     drained_s: float = DRAINED_S
 
 
@@ -103,7 +106,9 @@ def run(asked: Asked, told: Told = lambda _what, _share: None) -> dict[str, Any]
 
 
 async def _run(asked: Asked, told: Told) -> dict[str, Any]:
-    began_s = time.monotonic()
+    began_s, loop, myself = time.monotonic(), asyncio.get_running_loop(), asyncio.current_task()
+    assert myself is not None
+    loop.add_signal_handler(signal.SIGTERM, myself.cancel)  # what runs is ended on every way out
     folder = Path(tempfile.mkdtemp(prefix="groundswell-chaos-"))
     told("a broker and a Redis", 0.0)
     async with services(folder) as (kafka, redis):
@@ -160,8 +165,9 @@ async def travel(
     ) as found:  # fmt: skip
         looking = asyncio.create_task(found.watch(subjects, hours))
         try:
+            await found.ready()
             async with pusher(found, made.sent, chance, rate if faults else RATE_CALM) as pushing:
-                chaos = Chaos(found, pushing, chance, asked.hit or asked.stages)
+                chaos = Chaos(found, pushing, chance, asked.hit or asked.stages, asked.recovered_s)
                 for number, kind in enumerate(faults):
                     await chaos.strike(kind, len(made.sent) * (number + 1) // (len(faults) + 1))
                     told((number + 1) / len(faults) * 0.8)
@@ -173,13 +179,14 @@ async def travel(
 
 
 async def until_drained(found: Road, asked: Asked, told: Callable[[float], None]) -> bool:
-    """Until nothing is unread, twice in a row, and nothing waits to be told; False when the time is over."""
+    """Until nothing is unread and nothing waits to be told, twice in a row; False when the time is over."""
     end_s, still = time.monotonic() + asked.drained_s, 0
     while still < 2:
         if time.monotonic() > end_s:
             return False
         with suppress(RedisError, KafkaError, OSError):
-            still = 0 if await found.unread() or await waiting(found) else still + 1
+            async with asyncio.timeout(LOOKED_S):
+                still = 0 if await found.unread() or await waiting(found) else still + 1
         told(0.8 + 0.2 * (1 - max(0.0, end_s - time.monotonic()) / asked.drained_s))
         await asyncio.sleep(STILL_S)
     return True

@@ -38,7 +38,6 @@ EACH = {"zombie": 5, "broker": 20, "redis-kill": 20, "redis-flush": 20, "redis-s
         "poison": 10, "clock": 20}  # fmt: skip
 GAP_S = (0.2, 1.6)  # before the next one
 WORKS_S = 40.0  # a stage is waited for so long before it is hit again
-RECOVERED_S = 180.0
 SLEEPS_S = 2.5  # of a zombie, beyond the time after which it counts as dead
 LEASE_S = 10.0  # of deliver, which has no session
 REDIS_SLEEPS_S = (1.0, 12.0)  # clients give up after ten
@@ -70,7 +69,15 @@ def schedule(kills: int, kinds: Sequence[str], chance: random.Random) -> list[st
 class Chaos:
     """Faults on one road, one after another, overlapping in what they cause."""
 
-    def __init__(self, road: Road, pusher: Pusher, chance: random.Random, stages: Sequence[str] = STAGES) -> None:
+    def __init__(
+        self,
+        road: Road,
+        pusher: Pusher,
+        chance: random.Random,
+        stages: Sequence[str] = STAGES,
+        recovered_s: float = 180.0,
+    ) -> None:
+        self._recovered_s = recovered_s
         self._road, self._pusher, self._chance, self._stages = road, pusher, chance, list(stages)
         self.struck = Struck()
         self._recovering: dict[str, asyncio.Task[None]] = {}  # kind, or stage, -> the newest
@@ -219,7 +226,7 @@ class Chaos:
         async def recover() -> None:
             await asyncio.sleep(1.0)  # what was seen before the blow is not seen after it
             while not all_counted(self._road, goal):
-                if time.monotonic() - began_s > RECOVERED_S:
+                if time.monotonic() - began_s > self._recovered_s:
                     self.struck.never += 1
                     return
                 await asyncio.sleep(SOON_S)

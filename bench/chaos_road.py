@@ -27,7 +27,7 @@ from alerts.receiver import Receiver
 from bench.chaos_file import HOUR_MS, MINUTE_MS, Counted, Sent, bucket
 from bench.chaos_services import OwnKafka, OwnRedis
 from bench.chaos_stage import CLOCK, SESSION
-from groundswell import orphan
+from groundswell import beat, orphan
 from groundswell import settings as all_settings
 from groundswell.accounting import Accounting, account
 from groundswell.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
@@ -47,12 +47,19 @@ MOST_A_MESSAGE = 20
 ACKNOWLEDGED_S = 180.0  # a broker that is killed is away for less
 COMMAND = ("-m", "bench.chaos_stage")
 ENDS_S = 12.0
+READY_S = 90.0
 
 
 class PushFailed(Fatal):
     """The pusher does not know what it pushed: nothing can be compared."""
 
     reason = "push_failed"
+
+
+class NotReady(Fatal):
+    """A stage does not start, before anything was broken."""
+
+    reason = "not_ready"
 
 
 @dataclass
@@ -138,6 +145,16 @@ class Road:
             worker.keeper.cancel()
         if worker in self.workers:
             self.workers.remove(worker)
+
+    async def ready(self) -> None:
+        """Until each process has said that it lives. Raises NotReady."""
+        end_s = time.monotonic() + READY_S
+        while time.monotonic() < end_s:
+            pids = {one.pid for one in await beat.beats(self.redis, self.keys)}
+            if all(worker.process is not None and worker.process.pid in pids for worker in self.workers):
+                return
+            await asyncio.sleep(LOOK_S)
+        raise NotReady(f"Not all stages came up; their logs are in {self.folder}.")
 
     # -- eyes ---------------------------------------------------------------------------------------------------------
 

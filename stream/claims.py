@@ -51,7 +51,7 @@ def digest(document: Document | Tagged) -> str:
 async def claim(
     redis: RedisClient, keys: Keys, documents: Sequence[tuple[Source, Document]], *, whole: bool = False
 ) -> list[Claimed]:
-    """In order of reading; one answer a document. Four round trips, whatever the number of documents. With `whole` nothing is
+    """In order of reading; one answer a document. Five round trips, whatever the number of documents. With `whole` nothing is
     claimed while Redis has lost claims (reclaim.py): raises ClaimsLost."""
     names = [digest(document) for _, document in documents]
     held = await _held(
@@ -71,7 +71,7 @@ async def claim(
         else:
             first_of[name] = i
             fresh.append(i)
-    found = await _find_stories(redis, keys, [(names[i], documents[i][1]) for i in fresh])
+    found = await _find_stories(redis, keys, [(names[i], documents[i][1]) for i in fresh], whole=whole)
     wanted = [
         (documents[i][0], names[i], documents[i][1].ingested_at, story) for i, story in zip(fresh, found, strict=True)
     ]
@@ -190,8 +190,10 @@ def _standing(value: bytes, src: Source, name: str) -> Claimed:
     return Claimed(Claim.AGAIN if value[:end] == own else Claim.DUPLICATE, story, story != name)
 
 
-async def _find_stories(redis: RedisClient, keys: Keys, fresh: Sequence[tuple[str, Document]]) -> list[str]:
-    """The story of each: a known one whose words are nearly the same within a day, else its own."""
+async def _find_stories(
+    redis: RedisClient, keys: Keys, fresh: Sequence[tuple[str, Document]], *, whole: bool = False
+) -> list[str]:
+    """The story of each: a known one whose words are nearly the same within a day, else its own. Raises ClaimsLost as `_held`."""
     if not fresh:
         return []
     signatures = [stories.signature(document.words, document.lang) for _, document in fresh]
@@ -203,6 +205,10 @@ async def _find_stories(redis: RedisClient, keys: Keys, fresh: Sequence[tuple[st
     remembered: dict[str, bytes] = {
         story: raw for story, raw in zip(candidates, stored, strict=True) if raw is not None
     }
+
+    # After the reads and before any write: what was lost meanwhile would make each echo its own original, for good.
+    if whole and await redis.get(keys.claims) is None:
+        raise ClaimsLost
 
     found: list[str] = []
     pipeline = redis.pipeline(transaction=False)

@@ -8,6 +8,7 @@ seconds are written once more from memory. Claims that are there always stand.
 import secrets
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -35,6 +36,16 @@ HALF, WHOLE = b"half", b"whole"
 _tagged = msgspec.json.Decoder(Tagged).decode
 
 
+@dataclass(frozen=True)
+class _Recent:
+    """One document claimed a moment ago."""
+
+    at_s: float
+    src: Source
+    document: Document
+    story: str
+
+
 class Reclaim:
     """Keeps the claims of one installation whole; each tag process has one."""
 
@@ -42,7 +53,7 @@ class Reclaim:
         self._settings, self._topology, self._redis, self._clock = settings, topology, redis, clock
         self._keys = Keys(topology.prefix)
         self._own = secrets.token_hex(8)
-        self._recent: deque[tuple[float, tuple[Source, str, int, str]]] = deque(maxlen=RECENT_CLAIMS)
+        self._recent: deque[_Recent] = deque(maxlen=RECENT_CLAIMS)
         self._server, self._says = b"", True
 
     def note(self, documents: Sequence[tuple[Source, Document]], answers: Sequence[Claimed]) -> None:
@@ -50,14 +61,14 @@ class Reclaim:
         now_s = self._clock.monotonic_s()
         for (src, document), answer in zip(documents, answers, strict=True):
             if answer.claim is not Claim.DUPLICATE:
-                self._recent.append((now_s, (src, digest(document), document.ingested_at, answer.story)))
-        while self._recent and now_s - self._recent[0][0] > RECENT_S:
+                self._recent.append(_Recent(now_s, src, document, answer.story))
+        while self._recent and now_s - self._recent[0].at_s > RECENT_S:
             self._recent.popleft()
 
     def forget(self, documents: Sequence[tuple[Source, Document]]) -> None:
         """These were given up: they became dead letters."""
         gone = {src for src, _ in documents}
-        self._recent = deque((one for one in self._recent if one[1][0] not in gone), maxlen=RECENT_CLAIMS)
+        self._recent = deque((one for one in self._recent if one.src not in gone), maxlen=RECENT_CLAIMS)
 
     async def keep(self) -> None:
         """Until cancelled: look each second, mend what is lost."""
@@ -72,13 +83,39 @@ class Reclaim:
         """Raises RedisError, BrokerAway: look again."""
         server, mark = await self._server_now(), await self._redis.get(self._keys.claims)
         if mark is None or server != self._server:
-            await reissue(self._redis, self._keys, [one for _, one in self._recent])
+            await self._say_again()
             self._server = server
         if mark != WHOLE and await self._redis.set(f"{self._keys.claims}:by", self._own, nx=True, ex=LEASE_S):
             try:
                 await self._read_back(mark)
             finally:
-                await self._redis.delete(f"{self._keys.claims}:by")
+                if await self._mine():
+                    await self._redis.delete(f"{self._keys.claims}:by")
+
+    async def _say_again(self) -> None:
+        """The claims of the last seconds, and the stories that began in them: else their echoes would be originals."""
+        recent = list(self._recent)
+        await reissue(
+            self._redis,
+            self._keys,
+            [(one.src, digest(one.document), one.document.ingested_at, one.story) for one in recent],
+        )
+        originals = [one.document for one in recent if one.story == digest(one.document)]
+        await retell(self._redis, self._keys, originals, self._clock.now_ms())
+
+    async def _mine(self) -> bool:
+        """Whether this process still reads back: a Redis that was emptied again has forgotten who does."""
+        return bool(await self._redis.get(f"{self._keys.claims}:by") == self._own.encode())
+
+    async def _mark(self, mark: bytes) -> bool:
+        """Let others go on, unless Redis was emptied while this read: then all must be read again."""
+        if not await self._mine():
+            return False
+        await self._redis.set(self._keys.claims, mark)
+        if await self._mine():
+            return True
+        await self._redis.delete(self._keys.claims)
+        return False
 
     async def _server_now(self) -> bytes:
         """What changes when Redis is started again; empty on one that does not say."""
@@ -98,11 +135,11 @@ class Reclaim:
             hour = begins if begins == ends else await self._since(consumer, now_ms - FIRST_MS, begins, ends)
             if mark is None:
                 read += await self._part(consumer, hour, ends)
-                await self._redis.set(self._keys.claims, HALF)
+                if not await self._mark(HALF):
+                    return
             first = begins if begins == ends else await self._since(consumer, now_ms - DAYS * DAY_MS, begins, ends)
             read += await self._part(consumer, first, hour)
-        await self._redis.set(self._keys.claims, WHOLE)
-        if read:
+        if await self._mark(WHOLE) and read:
             log().warning("claims_read_back", documents=read, seconds=round((self._clock.now_ms() - now_ms) / 1000, 1))
 
     async def _since(self, consumer: AIOKafkaConsumer, at_ms: int, begins: Offsets, ends: Offsets) -> Offsets:

@@ -2,6 +2,8 @@
 
 `TagWork` is the `Work` of a PartitionLoop over `documents`. For each documents partition the rows leave in offset order, and the offset
 is committed after the broker acknowledged them: stream/windows.py builds on both. Next: aggregate.py reads what this writes.
+
+Long, because the way of a piece is one story: claimed, answered, written, kept, or refused.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The chaos harness can fail: with one guarantee taken out of the stages at a time it turns red, and it says what is wrong.
 
-Real processes on a Kafka and a Redis of their own; tag is killed three times at work. mutants.py takes the guarantees out.
+Real processes on a Kafka and a Redis of their own; tag is killed at work. mutants.py takes the guarantees out.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from tests.chaos.own_services import java_and_redis
 
 STAGES = ("ingest", "tag", "aggregate")
 AT_ONCE = 2
+KILLS = {"disorderly": 1, "credulous": 1}  # the others need tag to die in the middle of a batch: three times
 
 
 async def suffers(name: str, kafka: Any, redis: Any, folder: Path, turn: asyncio.Semaphore) -> dict[str, Any]:
@@ -24,11 +25,12 @@ async def suffers(name: str, kafka: Any, redis: Any, folder: Path, turn: asyncio
         seed=5,
         session_s=3.0,
         stages=STAGES,
-        plan=("kill",) * 3,
+        plan=("kill",) * KILLS.get(name, 3),
         hit=("tag",),
         calm=False,
         command=command,
-        drained_s=60.0,
+        recovered_s=10.0,
+        drained_s=20.0,
     )
     async with turn:
         return await chaos.both(asked, kafka, redis, folder / name, lambda _what, _share: None)
@@ -45,7 +47,7 @@ async def test_each_guarantee_that_is_taken_out_is_missed(tmp_path: Path, record
     }
     record_property("figures", figures)
     print(figures)
-    assert all(one["kills"] == {"tag": 3} for one in found)
+    assert all(one["kills"] == {"tag": KILLS.get(name, 3)} for name, one in seen.items())
     assert seen["healthy"]["passed"], seen["healthy"]
     assert not any(one["passed"] for name, one in seen.items() if name != "healthy")
     assert seen["unmarked"]["double_counted"] > 0

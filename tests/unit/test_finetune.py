@@ -259,15 +259,15 @@ def test_a_merged_matrix_is_the_low_rank_path_walked_beside_it(tmp_path, monkeyp
     factors = {name: torch.randn_like(tensor) * 0.3 for name, tensor in factors.items()}
     ids, lengths = torch.tensor([0, 5, 6, 7, 2, 0, 8, 9, 10, 2]), [5, 5]
     merged = encoder.forward(low_rank.merged(weights, factors, 1.7), config, ids, lengths)
-    plain = encoder.linear
+    plain = encoder.product
 
     def beside(at, name, x):
         return plain(at, name, x) + 1.7 * (x @ factors[name + ".a"].T) @ factors[name + ".b"].T
 
-    monkeypatch.setattr(encoder, "linear", beside)
+    monkeypatch.setattr(encoder, "product", beside)
     walked = encoder.forward(weights, config, ids, lengths)
     assert torch.allclose(merged, walked, atol=1e-5)
-    monkeypatch.setattr(encoder, "linear", plain)
+    monkeypatch.setattr(encoder, "product", plain)
     assert not torch.allclose(merged, encoder.forward(weights, config, ids, lengths), atol=1e-2)
 
 
