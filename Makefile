@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/installed-$(TORCH)
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format services services-stop bench chaos bench-peers train pictures lock
+.PHONY: help setup demo test test-long check format services services-stop bench chaos bench-peers train pictures lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ demo: setup ## the whole road on this machine, with a demo stream; Ctrl-C ends i
 
 test: setup ## all tests; what needs Kafka, Redis or a browser runs after `make services`
 	$(PY) -m pytest $(ARGS)
+
+test-long: setup ## all tests, the ones of minutes too
+	GROUNDSWELL_TEST_LONG=1 $(PY) -m pytest $(ARGS)
 
 check: setup ## formatting, lint and types, as CI sees them
 	$(VENV)/bin/ruff format --check .

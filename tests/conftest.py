@@ -42,6 +42,13 @@ def kafka_answers(address: str, timeout_s: float = 2.0) -> bool:
     return len(reply) == 16 and struct.unpack(">iiii", reply)[3] > 0
 
 
+@pytest.fixture
+def long_form() -> None:
+    """For tests of minutes, of which continuous integration runs a shorter sister: `make test-long` runs them all."""
+    if os.environ.get("GROUNDSWELL_TEST_LONG") != "1":
+        pytest.skip("Takes minutes: `make test-long` runs it.")
+
+
 @pytest.fixture(scope="session")
 def javascript_verifier() -> Path:
     """The node_modules that hold the reference verifier of webhook signatures; put it into NODE_PATH."""

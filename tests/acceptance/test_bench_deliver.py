@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from bench import deliver_view
 from bench.deliver import Asked, check, run
 from bench.deliver_events import OPEN, alerts
@@ -11,6 +13,7 @@ from bench.deliver_receivers import Arrival
 ENDPOINTS, BAD = 200, 10
 
 
+@pytest.mark.usefixtures("long_form")
 def test_bad_endpoints_cost_the_healthy_ones_nothing(record_property: Any) -> None:
     found = run(Asked(alerts=12, endpoints=ENDPOINTS, bad=BAD, pace=1.5, seconds=60))
     figures = deliver_view.shown(found)

@@ -8,6 +8,7 @@ import os
 import time
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from bench.chaos_faults import KINDS
@@ -19,6 +20,7 @@ DOCS = os.environ.get("GROUNDSWELL_TEST_DOCS", "3000")
 SEED = os.environ.get("GROUNDSWELL_TEST_SEED", "1")
 
 
+@pytest.mark.usefixtures("long_form")
 def test_whatever_breaks_every_bucket_and_every_alert_is_as_if_nothing_had(record_property: Any) -> None:
     java_and_redis()
     began_s = time.monotonic()

@@ -7,6 +7,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench import chaos
 from bench.chaos_services import services
 from tests.chaos.mutants import MUTANTS
@@ -36,6 +38,7 @@ async def suffers(name: str, kafka: Any, redis: Any, folder: Path, turn: asyncio
         return await chaos.both(asked, kafka, redis, folder / name, lambda _what, _share: None)
 
 
+@pytest.mark.usefixtures("long_form")
 async def test_each_guarantee_that_is_taken_out_is_missed(tmp_path: Path, record_property: Any) -> None:
     java_and_redis()
     turn = asyncio.Semaphore(AT_ONCE)
