@@ -79,7 +79,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         )
         times, sizes = zip(*part["_resident"], strict=True) if part["_resident"] else ((), ())
         right.plot(times, [size / 1e6 for size in sizes], color=color, label=name, linewidth=1.3)
-    left.set_xscale("log")
+    left.set_xlim(left=0)
     left.set_xlabel("milliseconds from written to received", fontsize=8)
     left.set_ylabel("share of deliveries", fontsize=8)
     right.set_xlabel("seconds", fontsize=8)

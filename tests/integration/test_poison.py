@@ -82,6 +82,7 @@ async def test_texts_that_raise_or_kill_are_refused_and_all_others_are_tagged_an
     assert (counts.applied, counts.duplicate, counts.dead_lettered) == (COUNT, 4, 4)
 
 
+@pytest.mark.usefixtures("long_form")
 async def test_a_text_on_which_the_model_hangs_is_refused_and_the_others_go_on(here: Site) -> None:
     await here.push(DOCUMENTS, [said(number, "hangs" if number == 3 else "") for number in range(6)])
     started = await lives(here, 6, GROUNDSWELL_STUCK_S="10", GROUNDSWELL_DRAIN_S="0.5")
