@@ -56,7 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics_host: str = "127.0.0.1"  # where that port listens
     metrics_port: Port = 0  # 0: a free one; /metrics, /livez and /readyz of this process
     drain_s: Seconds = 6.0  # after SIGTERM: finish what was begun, then leave
-    stuck_s: Annotated[float, Meta(ge=10, le=86_400)] = 900.0  # a partition may be at one batch so long; then its process ends
+    stuck_s: Annotated[float, Meta(ge=10, le=86_400)] = (
+        900.0  # a partition may be at one batch so long; then its process ends
+    )
     clock: Literal["system", "event"] = "system"  # event: a document is scored as of its own published_at
 
     # ingest

@@ -56,9 +56,13 @@ DELIVERY_SECONDS = Histogram(
     "groundswell_delivery_seconds", "From planned to delivered, by channel.", ["channel"], buckets=LATENCY_S
 )
 ENDPOINT_STATE = Gauge(
-    "groundswell_endpoint_state", "1 for the state an endpoint is in: healthy, degraded, disabled, unreadable.", ["endpoint", "state"]
+    "groundswell_endpoint_state",
+    "1 for the state an endpoint is in: healthy, degraded, disabled, unreadable.",
+    ["endpoint", "state"],
 )
-CLOCK_SKEW = Gauge("groundswell_clock_skew_seconds", "A receiver's clock less ours, by its Date; 0 within a minute.", ["endpoint"])
+CLOCK_SKEW = Gauge(
+    "groundswell_clock_skew_seconds", "A receiver's clock less ours, by its Date; 0 within a minute.", ["endpoint"]
+)
 WAITING = Gauge("groundswell_delivery_waiting", "Events that wait for an endpoint.", ["endpoint"])
 CANARY = Gauge("groundswell_watchdog_timestamp_seconds", "When the newest canary that came the whole road was written.")
 DRILLS = Counter("groundswell_drills", "Fire drills by how they ended: alerted or missed.", ["outcome"])

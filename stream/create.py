@@ -118,7 +118,8 @@ def _create(settings: Settings, topology: Topology, replication: int) -> list[st
                 continue  # somebody else made it a moment ago
             if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise NotAllowed(
-                    f"Kafka does not let {principal(settings)} CREATE topic {name}.", remedy="Run this as an administrator of the broker."
+                    f"Kafka does not let {principal(settings)} CREATE topic {name}.",
+                    remedy="Run this as an administrator of the broker.",
                 ) from error
             raise TopicsMissing(
                 f"{name} cannot be made: {error.args[0].str()}.", remedy="Set right what the broker names."

@@ -153,7 +153,9 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
         if stage not in alive
     ]
     sentences += [f"topics: {sentence}. Run `groundswell topology --create`." for sentence in missing]
-    sentences += [f"{one.stage}: process {one.pid}: {one.note}." for one in beats if one.state == "slow" and one.stage in wanted]
+    sentences += [
+        f"{one.stage}: process {one.pid}: {one.note}." for one in beats if one.state == "slow" and one.stage in wanted
+    ]
     sentences += [f"accounting: {sentence}" for sentence in wrong]
     if as_json:
         click.echo(msgspec.json.encode({"healthy": not sentences, "wrong": sentences, "processes": beats}).decode())

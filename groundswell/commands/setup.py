@@ -57,7 +57,9 @@ def topology(ctx: click.Context, make: bool, replication: int, as_json: bool) ->
 
 def structs_of(topic: Any) -> dict[str, Any]:
     """What a topic's row says beyond its name."""
-    return {name: getattr(topic, name) for name in ("key", "value", "retention_ms", "newest_only", "writers", "readers")}
+    return {
+        name: getattr(topic, name) for name in ("key", "value", "retention_ms", "newest_only", "writers", "readers")
+    }
 
 
 @click.command()
