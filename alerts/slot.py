@@ -28,7 +28,11 @@ REST_MOST_S = 30.0
 TOGETHER = 4
 # Tries under way and those whose end is being made lasting. Were the second kind without a bound, a busy machine would let them pile up
 # until their claims end, and send them twice; a killed process sends so many twice at the most.
-UNWRITTEN_MOST = 8
+UNWRITTEN_MOST = 24
+BEHIND, UNWRITTEN_BEHIND = (
+    512,
+    8,
+)  # so many of all endpoints: the recorder is behind, and each endpoint may have this many
 CLAIM_SPARE_S = 60.0
 NOTED_MS = 10_000  # a success that changes nothing is noted so often
 
@@ -47,6 +51,7 @@ class Shared:
     pace: Pace
     claim_ms: int
     extra: int = 64
+    unwritten: int = 0  # tries under way, and those whose end is not lasting yet
 
 
 class Slot:
@@ -119,7 +124,8 @@ class Slot:
         if limits.many or spacing_s(limits) or not well:
             return 1 - self._sending - self._ending
         own = 1 if self._sending == 0 else 0
-        return min(TOGETHER - self._sending, UNWRITTEN_MOST - self._ending, own + max(self._shared.extra, 0))
+        unwritten = UNWRITTEN_MOST if self._shared.unwritten < BEHIND else UNWRITTEN_BEHIND
+        return min(TOGETHER - self._sending, unwritten - self._ending, own + max(self._shared.extra, 0))
 
     async def _claim(self, *, first: bool) -> list[Claim] | Wait:
         shared = self._shared
@@ -138,6 +144,7 @@ class Slot:
         probe = self.health.state is State.DEGRADED
         batch = batch_of(claim, limits, shared.clock.now_ms())
         self._ending += 1
+        shared.unwritten += 1
         try:
             try:
                 outcome = await self._send(batch) if batch.live else None
@@ -154,6 +161,7 @@ class Slot:
             self._say(found, batch, now)
         finally:
             self._ending -= 1
+            shared.unwritten -= 1
             self._wake.set()
 
     async def _send(self, batch: Batch) -> Outcome:

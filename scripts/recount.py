@@ -30,6 +30,9 @@ async def of_the_log(kafka: str, prefix: str) -> tuple[Buckets, int, int]:
     async with AIOKafkaConsumer(
         f"{prefix}.documents.v1", bootstrap_servers=kafka, enable_auto_commit=False
     ) as consumer:
+        async with asyncio.timeout(30):  # a busy broker does not know its topics at once; no partition would be no document
+            while not consumer.assignment():
+                await asyncio.sleep(0.1)
         ends = await consumer.end_offsets(consumer.assignment())
         await consumer.seek_to_beginning()
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):

@@ -16,7 +16,7 @@ from alerts.health import Health
 from alerts.lanes import Claim, Item
 from alerts.say import Say
 from alerts.send import Outcome
-from alerts.slot import UNWRITTEN_MOST, Slot
+from alerts.slot import BEHIND, UNWRITTEN_BEHIND, UNWRITTEN_MOST, Slot
 from alerts.slots import Slots
 from groundswell.clock import ManualClock
 from groundswell.control import ControlView
@@ -72,7 +72,7 @@ class Always:
     """Lanes in which something is always due, a receiver that takes everything, and a recorder that stands still when told to."""
 
     def __init__(self) -> None:
-        self.sent, self.extra, self.claim_ms, self.fence = 0, 64, 75_000, 0
+        self.sent, self.extra, self.claim_ms, self.fence, self.unwritten = 0, 64, 75_000, 0, 0
         self.lanes = self.sender = self.recorder = self
         self.clock, self.view, self.box, self.channel_of = (
             ManualClock(1),
@@ -106,12 +106,14 @@ class Always:
         return True
 
 
-async def test_no_more_is_sent_than_can_be_written_down():
+@pytest.mark.parametrize(("others", "most"), [(0, UNWRITTEN_MOST), (BEHIND, UNWRITTEN_BEHIND)])
+async def test_no_more_is_sent_than_can_be_written_down(others: int, most: int):
     always = Always()
+    always.unwritten = others
     running = asyncio.create_task(Slot("one", always, Health()).run(asyncio.Event()))  # type: ignore[arg-type]
     async with asyncio.timeout(10):
         await always.standing.wait()
         for _ in range(1_000):
             await asyncio.sleep(0)
     running.cancel()
-    assert 100 < always.sent <= 101 + UNWRITTEN_MOST
+    assert 100 < always.sent <= 101 + most
