@@ -38,6 +38,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from alerts.slot import UNWRITTEN_MOST
 from bench import chaos_faults
 from bench.chaos_faults import KINDS, Chaos, Struck
 from bench.chaos_file import HOUR_MS, MARKET, MINUTE_MS, Counted, File, difference, file, truth
@@ -45,7 +46,6 @@ from bench.chaos_road import COMMAND, STAGES, Road, pusher, road
 from bench.chaos_services import OwnKafka, OwnRedis, services
 from groundswell import times
 
-UNDER_WAY = 4  # tries that deliver may have under way at one endpoint when it dies
 ONSET_MINUTES = 12  # an episode begins so near to where its surge was planted
 DRAINED_S = 300.0
 STILL_S = 1.5
@@ -272,7 +272,7 @@ def alerts(asked: Asked, calm: Left | None, broken: Left) -> dict[str, Any]:
     if "deliver" in asked.stages:
         missing |= all_told - set(received)
     redelivered = sum(received.values()) - len(received)
-    explained = UNDER_WAY * broken.struck.disturbed_deliver
+    explained = UNWRITTEN_MOST * broken.struck.disturbed_deliver
     twice = len(set(broken.ids) - wanted) + max(0, redelivered - explained)
     told = Counter(one["id"] for one in broken.told)
     return {

@@ -28,13 +28,14 @@ async def of_the_log(kafka: str, prefix: str) -> tuple[Buckets, int, int]:
     """Buckets, documents and how many of them were pushed again."""
     counts, seen, read = Buckets(), set[tuple[str, str]](), 0
     async with AIOKafkaConsumer(
-        f"{prefix}.documents.v1", bootstrap_servers=kafka, enable_auto_commit=False
+        f"{prefix}.documents.v1", bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest"
     ) as consumer:
-        async with asyncio.timeout(30):  # a busy broker does not know its topics at once; no partition would be no document
+        async with asyncio.timeout(
+            30
+        ):  # a busy broker does not know its topics at once; no partition would be no document
             while not consumer.assignment():
                 await asyncio.sleep(0.1)
         ends = await consumer.end_offsets(consumer.assignment())
-        await consumer.seek_to_beginning()
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 for document in (one for record in records for one in json.loads(record.value)):

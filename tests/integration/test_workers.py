@@ -66,7 +66,9 @@ async def push(here: Site, first: int, count: int) -> None:
 async def totals_are_right(here: Site, pushed: int, twice: int) -> None:
     await here.until_read("ingest", pushed + twice)
 
-    async def all_tagged() -> bool:  # by what was applied: a process that leaves may write some again, which are read as duplicates
+    async def all_tagged() -> (
+        bool
+    ):  # by what was applied: a process that leaves may write some again, which are read as duplicates
         return (await here.books()).stages["tag"].applied >= pushed
 
     await until(all_tagged, f"tag to apply {pushed} documents")
