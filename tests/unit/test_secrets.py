@@ -71,7 +71,7 @@ def test_a_ring_seals_with_its_first_key_and_opens_with_any():
         SecretBox(new).open(sealed, "hook_1", "url")
 
 
-@pytest.mark.parametrize("keys", [",", f"{new_key()},short", " , "])
+@pytest.mark.parametrize("keys", [",", "GOOD,short", " , "])
 def test_a_ring_with_something_that_is_no_key_is_refused(keys):
     with pytest.raises(NoSecretKey):
-        SecretBox(keys)
+        SecretBox(keys.replace("GOOD", KEY))
