@@ -54,7 +54,9 @@ class Case:
     told: Told
     ack: Acknowledgement | None = None
     silences: Sequence[Silence] = ()
-    inhibited: bool = False  # a wider alert that this endpoint was told says it already
+    inhibited: int | None = (
+        None  # a wider alert that this endpoint was told says it already: until then, 0 while it is open
+    )
     keep_alive_s: int = 0  # the channel forgets what is not said again so often
     late: bool = False  # read from its topic days after it was written
     gone: bool = False  # its address does not exist any more, or never answered for days

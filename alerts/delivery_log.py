@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from alerts.words import words_of
 from groundswell.connect import RedisClient
 from groundswell.decisions import Delivery
 from groundswell.errors import WrongShape
@@ -14,29 +15,10 @@ from groundswell.keys import Keys
 from groundswell.records import DeliveryOutcome
 
 PAGE_MOST = 500
+AS_PLAIN_TEXT = "as_plain_text"  # first word of why a message was sent once more (slot.py)
 SAID_CHARS = 120
 
 _row = msgspec.json.Decoder(DeliveryOutcome)
-_REMEDIES = {
-    "timed_out": "The receiver must answer first and work afterwards.",
-    "address_refused": "The name points to an address that is not public; docs/webhooks.md says how to allow it.",
-    "name_unknown": "No such name is known where deliver runs.",
-    "unreachable": "Nobody listens there, or a firewall is between.",
-    "tls_refused": "The receiver's certificate does not hold.",
-    "rate_limited": "The receiver asks for fewer requests.",
-    "sealed_with_another_key": "GROUNDSWELL_SECRET_KEY is not the one this endpoint was added with.",
-    "http_401": "Its log says why; most often it verifies with another secret.",
-    "http_403": "Its log says why; most often it verifies with another secret.",
-    "http_404": "There is nothing at that path.",
-}
-
-_FATES = {
-    Delivery.GROUPED.value: "said together with others",
-    Delivery.RETRY.value: "it is tried again by itself",
-    Delivery.REFUSED.value: "it is not tried again",
-    Delivery.GIVEN_UP.value: "it is given up",
-    Delivery.SECRET_UNREADABLE.value: "its address or secret cannot be read",
-}
 
 
 async def page(
@@ -80,24 +62,27 @@ async def newest(redis: RedisClient, keys: Keys, endpoint: str, most: int) -> li
     return [_row.decode(raw) for raw in await redis.lrange(f"{keys.delivery}:log:{endpoint}", 0, most - 1)]
 
 
-def in_words(row: DeliveryOutcome) -> str:
-    """What the receiver answered, and what to do about it, in one or two sentences."""
+def in_words(row: DeliveryOutcome, lang: str = "en") -> str:
+    """What the receiver answered, and what to do about it, in one or two sentences of a language."""
+    words = words_of(lang)
+    why = words["try.why"].format(reason=row.reason) if row.reason else ""
     if row.outcome == Delivery.DISABLED:
-        why = f" ({row.reason})" if row.reason else ""
-        return f"It was not tried: the endpoint is switched off{why}. `groundswell endpoints enable {row.endpoint}`."
-    took = f"in {row.latency_ms} ms"
-    answered = (
-        f"answered {row.status} {took}"
-        if row.status
-        else f"gave no answer ({row.reason or 'unknown'}) after {row.latency_ms} ms"
+        return words["try.off"].format(why=why, endpoint=row.endpoint)
+    first, _, refused = row.reason.partition(" ")
+    if row.outcome == Delivery.SENT and first == AS_PLAIN_TEXT:
+        return words["try.plainly"].format(status=row.status, ms=row.latency_ms, reason=refused)
+    delivered = row.outcome == Delivery.SENT
+    said = words["try.said"].format(answer=row.answer[:SAID_CHARS]) if row.answer and not delivered else ""
+    told = words["try.answered" if row.status else "try.silent"].format(
+        status=row.status,
+        ms=row.latency_ms,
+        why="" if row.reason == f"http_{row.status}" else why,
+        reason=row.reason or words["try.unknown"],
+        fate=words.get(f"outcome.{row.outcome}", row.outcome),
+        said=said,
     )
-    if row.outcome == Delivery.SENT:
-        return f"It {answered}: delivered."
-    fate = _FATES.get(row.outcome, row.outcome)
-    why = f" ({row.reason})" if row.status and row.reason and row.reason != f"http_{row.status}" else ""
-    said = f" It said: {row.answer[:SAID_CHARS]}" if row.answer else ""
-    remedy = _REMEDIES.get(row.reason.partition(" ")[0], "")
-    return f"It {answered}{why}: {fate}.{said} {remedy}".strip()
+    remedy = "" if delivered else words.get(f"remedy.{first}", "")
+    return f"{told} {remedy}".strip() if lang != "zh" else told + remedy
 
 
 async def _older(

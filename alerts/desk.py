@@ -189,9 +189,13 @@ class Desk:
         return await self._switch(name, disabled=True)
 
     async def remove(self, name: str) -> str:
-        """Forget an endpoint; what waits for it is dropped. Returns its id. Raises NoSuchEndpoint, BrokerAway."""
+        """Forget an endpoint: its address and secret, what was asked of it, what waits for it and its delivery log, which deliver drops.
+
+        Returns its id. Raises NoSuchEndpoint, BrokerAway.
+        """
         found = self.find(name)
         await self._erase(found.id)
+        await self._forget_idle_errands()
         return found.id
 
     async def reseal(self) -> tuple[list[str], list[str]]:
@@ -245,7 +249,7 @@ class Desk:
         self, task: errands.Task, name: str, by: str, wait_s: float, *, since: int = 0, everything: bool = False
     ) -> Result:
         endpoint = self.find(name)
-        await self._forget_old_errands()
+        await self._forget_idle_errands()
         errand = errands.new(
             task, endpoint.id, safe(by, wants.NAME_CHARS), self._clock.now_ms(), since=since, everything=everything
         )
@@ -256,10 +260,12 @@ class Desk:
             await self._erase(errand.id)
         return result
 
-    async def _forget_old_errands(self) -> None:
+    async def _forget_idle_errands(self) -> None:
+        """Those that deliver would not begin any more: too old, or their endpoint was removed."""
         oldest = self._clock.now_ms() - errands.KEPT_MS
-        for old in [one for one in self._view.errands.values() if one.at < oldest]:
-            await self._erase(old.id)
+        for one in list(self._view.errands.values()):
+            if one.at < oldest or one.endpoint not in self._view.endpoints:
+                await self._erase(one.id)
 
     async def _switch(self, name: str, *, disabled: bool) -> Listed:
         async with self._one_by_one:

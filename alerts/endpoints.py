@@ -13,7 +13,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from alerts import wants
-from alerts.channels import channel_of
+from alerts.channels import channel_of, email
 from alerts.guard import ConnectionRefusedByGuard, GuardedResolver, LookUps, Rules, Target, UrlRefused, check_url
 from alerts.signing import PRIVATE, new_ed25519_pair, public_key_of
 from groundswell.asked import AskedEndpoint, AskedRotation, EndpointChange
@@ -24,12 +24,11 @@ from groundswell.errors import WrongShape
 from groundswell.records import Channel, Endpoint, Secret
 from groundswell.secrets import SecretBox, new_signing_secret
 from groundswell.settings import Settings
-from groundswell.text import safe
 from stream.topology import Topology
 
 HOUR_MS = 3_600_000
 ROTATION_MOST_H = 14 * 24
-MAIL = "mailto:"
+MAILS_SHOWN = 3
 ONLY_WEBHOOKS = "Only webhooks sign with Ed25519, with a key made here."
 # Services that would refuse a plain webhook's body: their address says which channel is meant.
 HOSTS: dict[str, Channel] = {
@@ -170,7 +169,7 @@ async def _judged(
 ) -> tuple[str, str, Channel]:
     """The address, what of it may be shown, and the channel it is for. Raises AddressRefused."""
     address = url.strip()
-    if channel == "email" or (not channel and address.lower().startswith(MAIL)):
+    if channel == "email" or (not channel and address.lower().startswith(email.MAILTO)):
         return _mail(address)
     target = check_url(address, rules)
     await _check_name(target, rules, look_ups)
@@ -178,12 +177,11 @@ async def _judged(
 
 
 def _mail(address: str) -> tuple[str, str, Channel]:
-    plain = address[len(MAIL) :] if address.lower().startswith(MAIL) else address
-    local, at, host = plain.rpartition("@")
-    blank_or_list = any(char <= " " or char in ',;<>"()\\\x7f' for char in plain)
-    if not (local and at and "." in host) or blank_or_list or not plain.isascii() or len(plain) > 254:
-        raise WrongShape(f"{safe(plain, 60)!r} is no mail address.", remedy="Write one address: desk@bank.example.")
-    return MAIL + plain, f"{MAIL}{local[0]}…@{host}", "email"
+    """One mail goes to all of them: up to twenty by comma."""
+    found = email.addresses(address)
+    shown = [f"{one[0]}…@{one.rpartition('@')[2]}" for one in found[:MAILS_SHOWN]]
+    shown += [f"+{len(found) - MAILS_SHOWN}"] if len(found) > MAILS_SHOWN else []
+    return email.MAILTO + ",".join(found), email.MAILTO + ",".join(shown), "email"
 
 
 def _first_secret(asked: AskedEndpoint, channel: Channel) -> tuple[str, str]:

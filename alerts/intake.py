@@ -217,7 +217,7 @@ class Intake:
             head=head,
             told=known.told,
             now=now,
-            inhibited=await self._inhibited(event, plans),
+            inhibited=await self._inhibited(event, plans, now),
             gone=self._gone,
             late=not again and 0 < written_at < now - LATE_MS,
             done=await self._done(event) if self._rebuilt else {},
@@ -239,11 +239,11 @@ class Intake:
         told = known.told | {telling.endpoint: telling.told for telling in made.tellings if telling.told is not None}
         over = made.look_ms is None
         plans.known[episode] = Known(event.data.sequence) if over else Known(event.data.sequence, head, body, told)
-        self._mind_open(event, made, again=again)
-
-    def _mind_open(self, event: AlertEvent, made: Planned, *, again: bool) -> None:
-        if event.type in CLOSES and not again and self._open.inhibits(event):
-            self._agenda |= dict.fromkeys(self._open)
+        if not again:
+            if event.type in CLOSES:
+                self._open.end(event, (name for name, last in known.told.items() if not last.nothing), now)
+            if self._open.frees(event):
+                self._agenda |= dict.fromkeys(self._open)
         if made.look_ms is None:
             self._open.close(event.data.episode_id)
         else:
@@ -287,14 +287,15 @@ class Intake:
             if why not in _EVERYDAY:
                 log().info(why.value, kind="delivery", event_id=event.id, endpoint_id=endpoint)
 
-    async def _inhibited(self, event: AlertEvent, plans: "_Plans") -> frozenset[str]:
-        """The endpoints that a wider alert was told to."""
+    async def _inhibited(self, event: AlertEvent, plans: "_Plans", now: int) -> dict[str, int]:
+        """The endpoints that a wider alert was told to, and until when that counts; 0 while it is open."""
+        until = self._open.lately(event, now)
         wider = self._open.wider(event)
         missing = [episode for episode in wider if episode not in plans.known]
         if missing:
             plans.known |= await self._lanes.known(missing)
         told = (plans.known[episode].told for episode in wider)
-        return frozenset(name for heard in told for name, last in heard.items() if not last.nothing)
+        return until | {name: 0 for heard in told for name, last in heard.items() if not last.nothing}
 
     async def _done(self, event: AlertEvent) -> dict[str, dict[str, int]]:
         """What was finished of this event, its acknowledgement and its repeats before Redis was lost."""

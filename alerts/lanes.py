@@ -49,6 +49,7 @@ DONE_MS = 8 * 86_400_000
 ERRAND_MS = 7_200_000
 ALL = "all"  # the lane of a chat or a mailbox
 PUSH = "push"
+OF_ENDPOINTS = ("waiting", "health", "resting", "spaced")  # hashes with a field an endpoint
 
 _SCRIPTS = {
     name: (Path(__file__).parent / "lua" / f"{name}.lua").read_text(encoding="utf-8")
@@ -311,6 +312,7 @@ class Lanes:
         """One row of an endpoint's log that no try is behind."""
         name = f"{self._prefix}:log:{row.endpoint}"
         async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hsetnx(f"{self._prefix}:waiting", row.endpoint, 0)  # so that `kept` names it
             pipe.lpush(name, _encode(row))
             pipe.ltrim(name, 0, LOG_MOST - 1)
             await pipe.execute()
@@ -332,6 +334,13 @@ class Lanes:
         """How each endpoint fares that was tried."""
         return _healths(await self._redis.hgetall(f"{self._prefix}:health"))
 
+    async def kept(self) -> set[str]:
+        """The endpoints of which anything is kept; some may have been removed since."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in OF_ENDPOINTS:
+                pipe.hkeys(f"{self._prefix}:{name}")
+            return {name.decode() for names in await pipe.execute() for name in names}
+
     async def drop(self, endpoint: str) -> int:
         """An endpoint was removed: drop all that is kept of it, and say how much waited."""
         p = self._prefix
@@ -340,7 +349,7 @@ class Lanes:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(*(f"{p}:lane:{endpoint}:{lane}" for lane in lanes), f"{p}:due:{endpoint}")
             pipe.delete(f"{p}:claims:{endpoint}", f"{p}:tries:{endpoint}", f"{p}:log:{endpoint}")
-            for name in ("waiting", "health", "resting", "spaced"):
+            for name in OF_ENDPOINTS:
                 pipe.hdel(f"{p}:{name}", endpoint)
             await pipe.execute()
         return waiting

@@ -16,7 +16,7 @@ READERS = {"zh": "Asia/Shanghai"}  # for what has no market of its own; UTC for 
 
 def zone_of(subject: str, lang: str) -> str:
     """The IANA zone in which to tell of a subject: its exchange's, else that of those who read the language."""
-    return MARKETS.get(subject.partition(":")[0], READERS.get(lang, "UTC"))
+    return MARKETS.get(subject.removeprefix("market:").partition(":")[0], READERS.get(lang, "UTC"))
 
 
 def moment(at: str | int, zone: str) -> datetime:

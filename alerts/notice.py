@@ -1,4 +1,4 @@
-"""What is said of one event, in order: state and subject, how many against how many, since when, why, how frail, where to look.
+"""What is said of one event, in order: state and subject, how many against how many, since when, why, how sure, where to look.
 
 Plain text, cleaned and in no markup; every channel escapes the whole of it. Words are in alerts/words; message.py makes one
 message of several notices.
@@ -19,13 +19,20 @@ from alerts.words import words_of
 from groundswell.records import AlertDocument, CauseCount
 from groundswell.topics import TOPIC_NAMES
 
-TEXT_LIMIT = 500  # of title and sentences together, before the documents
-SHORT_LIMIT = 120
+TEXT_LIMIT = 560  # of title and sentences together, before the documents
+LINE_LIMITS = {"en": 80, "zh": 40}  # of a first line, which a phone shows alone
+PERSON_LIMIT = 12  # of names in it
+NAME_LEAST = 6  # of a subject's name that has to be cut
+RULE_LIMIT, RULE_NAME_LIMIT = 360, 24
 NAME_LIMIT, TITLE_LIMIT, NOTE_LIMIT, SUMMARY_LIMIT, LINK_LIMIT = 40, 90, 120, 240, 500
 OTHERS = 4  # further documents quoted
 COUNTED = 3  # topics and sources named
 LONGEST_S = 366 * 86_400
 MANY_TIMES = 20  # against next to nothing a factor says nothing
+YEAR_D = 365  # a bound is as good as the counts that it was learned from: nothing rarer is claimed
+# False alarms a day over all subjects that each sensitivity allows in expectation; as stream/surge.py has them.
+BUDGETS = {"fewer": 1.0, "balanced": 5.0, "more": 20.0}
+PEAK_WORTH_S = 600  # below, the peak is nearly the whole
 
 Tone = Literal["critical", "warning", "calm", "plain"]
 
@@ -91,37 +98,52 @@ class _Writer:
 
     def _title(self) -> str:
         data, acknowledged = self.data, self.data.acknowledged
-        more = {}
+        more: dict[str, str] = {}
         if self.say in (Say.DISABLED, Say.RECOVERED, Say.RESOLVED) or (self.own and self.say is Say.TEST):
-            key = f"head.{self.say.value}"
+            ruled = self.say is Say.RESOLVED and not data.rule.bounded
+            key = "head.rule_over" if ruled else "head.settled" if self._settled() else f"head.{self.say.value}"
         elif self.say is Say.ACKNOWLEDGED and acknowledged is None:
             key = "head.seen"
         elif self.say is Say.ACKNOWLEDGED and acknowledged is not None:
             key = "head.assigned" if acknowledged.assigned else "head.acknowledged"
-            more = {"by": outside(acknowledged.by, 30), "assigned": outside(acknowledged.assigned, 30)}
+            more = {
+                "by": outside(acknowledged.by, PERSON_LIMIT),
+                "assigned": outside(acknowledged.assigned, PERSON_LIMIT),
+            }
         elif self.own:
             key = "head.system"
+        elif not data.rule.bounded:
+            key = "head.rule"
         elif data.kind == "share":
             key = "head.share"
         else:
             key = "head.over" if data.effect > MANY_TIMES else "head.count"
-        return self._fill(key, **more)
+        return self._line([key], **more)
 
     def _sentences(self) -> list[str]:
         """The most important first; what does not fit is left out from the end."""
         if self.own:
             summary = self.data.summary.get(self.lang) or self.data.summary.get("en", "")
             return [outside(summary, SUMMARY_LIMIT)] if summary else []
-        said = [self._fill("lasted" if self.say is Say.RESOLVED else "counted", sparse=self.places["sparse"])]
+        if self.data.rule.bounded:
+            said = [self._fill("lasted" if self.say is Say.RESOLVED else "counted", sparse=self.places["sparse"])]
+        else:  # what a user's own rule counted, only its summary knows
+            said = [outside(self.data.summary.get(self.lang) or self.data.summary.get("en", ""), RULE_LIMIT)]
         if self.data.test:
             said.insert(0, self.words["test" if self.say is Say.TEST else "drill"])
+        if self.data.during:
+            said.append(self.words["during"].format(event=outside(self.data.during, NAME_LIMIT)))
         said += self._people()
         if self.say is Say.RESOLVED:
-            return said
+            return [*said, self._peak()] if self.data.peak else said
         said += [self._cause(), self.words["firm" if self.data.fires_without_largest_story else "fragile"]]
-        said.append(self._fill("share"))
-        said += [self._counted("topics", self.data.topics), self._counted("sources", self.data.sources)]
-        if self.data.kind != "share" and 0 < self.data.effect_low <= self.data.effect <= MANY_TIMES:
+        said += [self._chance(), self._fill("share")]
+        said += [self._counted("topics", self.data.topics), self._counted("sources", self.data.sources), self._peak()]
+        if (
+            self.data.rule.bounded
+            and self.data.kind != "share"
+            and 0 < self.data.effect_low <= self.data.effect <= MANY_TIMES
+        ):
             said.append(self.words["size"].format(low=_times(self.data.effect_low), high=_times(self.data.effect_high)))
         return [one for one in said if one]
 
@@ -142,6 +164,29 @@ class _Writer:
             return ""
         key = "cause" if not largest.echoes else "cause.one" if largest.echoes == 1 else "cause.echoes"
         return self._fill(key, title=_said(largest), source=self._source(largest), echoes=largest.echoes)
+
+    def _chance(self) -> str:
+        """How often chance alone would bring such evidence: the budget, less by as much as the evidence exceeds its threshold.
+
+        An upper bound in expectation (stream/surge.py), as far as the counts are what was learned to expect.
+        """
+        budget = _budget(self.data.versions.get("sensitivity", ""))
+        if budget is None or self.data.test or not self.data.rule.bounded:
+            return ""
+        excess = min(max(self.data.log10_e_value - self.data.log10_threshold, 0.0), 9.0)
+        days = 10**excess / budget
+        if days > YEAR_D:
+            return self.words["chance.never"]
+        key = "days" if days >= 1.5 else "often" if days <= 1 / 1.5 else "once"
+        return self.words[f"chance.{key}"].format(days=round(days), often=round(1 / days))
+
+    def _peak(self) -> str:
+        peak = self.data.peak
+        if peak is None or (self.data.window_s < PEAK_WORTH_S and self.say is not Say.RESOLVED):
+            return ""
+        return self.words["peak"].format(
+            most=peak.negatives, minutes=max(1, peak.window_s // 60), at=self._time(peak.at)
+        )
 
     def _counted(self, key: str, counted: Sequence[CauseCount]) -> str:
         if not counted:
@@ -169,7 +214,9 @@ class _Writer:
         wanted = ["evidence"]
         if self.say in (Say.FIRING, Say.UPDATED, Say.REPEAT, Say.ESCALATED) and self.data.acknowledged is None:
             wanted.append("acknowledge")
-        urls = {name: self.data.links.get(name, "") for name in wanted}
+        evidence = self.data.links.get("evidence", "")
+        otherwise = {"evidence": "", "acknowledge": "" if "#" in evidence else f"{evidence}#acknowledge"}
+        urls = {name: self.data.links.get(name) or otherwise[name] for name in wanted}
         return tuple(Link(self.words[f"link.{name}"], url) for name, url in urls.items() if is_ours(url))
 
     def _footer(self) -> str:
@@ -180,11 +227,28 @@ class _Writer:
 
     def _short(self) -> str:
         if self.own or self.say is Say.ACKNOWLEDGED:
-            return _cut(self._title())
+            return self._title()
+        if not self.data.rule.bounded:
+            return self._title()
         kind = "share" if self.data.kind == "share" else "sparse" if self.places["sparse"] else "count"
-        key = "short.resolved" if self.say is Say.RESOLVED else f"short.{kind}"
-        whole = self._fill(key)
-        return whole if len(whole) <= SHORT_LIMIT else _cut(self._fill(key, subject=self._named()))
+        kind = "settled" if self._settled() else "resolved" if self.say is Say.RESOLVED else kind
+        return self._line([f"short.{kind}", f"shorter.{kind}"])
+
+    def _settled(self) -> bool:
+        """It is over because it has become the usual, not because it calmed down."""
+        return self.say is Say.RESOLVED and self.data.ended == "new_level"
+
+    def _line(self, keys: Sequence[str], **more: str) -> str:
+        """The first of these sentences that fits a line: with the subject's code, without, or with a part of its name."""
+        limit = LINE_LIMITS.get(self.lang, LINE_LIMITS["en"])
+        for subject in (self._subject(), self._named()):
+            for key in keys:
+                whole = self._fill(key, **{"subject": subject, **more})
+                if len(whole) <= limit:
+                    return whole
+        room = limit - len(self._fill(keys[-1], **{"subject": "", **more}))
+        named = _cut(self._named(), max(room, NAME_LEAST))
+        return _cut(self._fill(keys[-1], **{"subject": named, **more}), limit)
 
     # -- what goes into the places ------------------------------------------------------------------------------------
 
@@ -197,6 +261,7 @@ class _Writer:
         high = max(data.expected.high, 1)
         return {
             "tag": self._tag(),
+            "rule": outside(data.rule.name.get(self.lang) or data.rule.name.get("en") or data.rule.id, RULE_NAME_LIMIT),
             "subject": self._subject(),
             "times": _times(min(data.effect, MANY_TIMES)),
             "percent": round(100 * min(max(data.observed.negative_share, 0.0), 1.0)),
@@ -262,7 +327,9 @@ class _Writer:
             return "calm"
         if self.say in (Say.ACKNOWLEDGED, Say.TEST) or (self.data.test and not self.own):
             return "plain"
-        return "warning" if self.say is Say.DISABLED else self.data.severity
+        if self.say is Say.DISABLED:
+            return "warning"
+        return "plain" if self.data.severity == "notice" else self.data.severity
 
 
 def code_of(subject: str, lang: str) -> str:
@@ -281,6 +348,14 @@ def is_ours(url: str) -> bool:
     return len(url) <= LINK_LIMIT and _OURS.fullmatch(url) is not None
 
 
+def _budget(sensitivity: str) -> float | None:
+    """False alarms a day over all subjects: of a word, or the number itself. None for neither."""
+    try:
+        return BUDGETS.get(sensitivity) or float(sensitivity) or None
+    except ValueError:
+        return None
+
+
 def _largest(documents: Sequence[AlertDocument]) -> AlertDocument | None:
     """The document shown of the story with most echoes; the first, who is surest, among equals."""
     return max(documents, key=lambda one: one.echoes, default=None)
@@ -295,8 +370,8 @@ def _inner(quoted: str) -> str:
     return quoted.translate(_SINGLE)
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= SHORT_LIMIT else line[: SHORT_LIMIT - 1] + "…"
+def _cut(line: str, limit: int) -> str:
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _host(url: str | None) -> str:

@@ -1,19 +1,40 @@
 """The open episodes by subject, in memory: which of them say already what another one would. lanes.py has the truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from alerts.case import CLOSES
 from alerts.lanes import Lanes
+from alerts.market_day import AFTER_MS, explained, parents, until_ms
 from groundswell.errors import Refused
+from groundswell.markets import is_market
 from groundswell.records import AlertEvent
 from groundswell.times import parse_ms
 
-MARKET = "market"
 LOADED_TOGETHER = 500
 
 _decode = msgspec.json.Decoder(AlertEvent).decode
+
+
+class _Open(NamedTuple):
+    subject: str
+    fires: bool
+    effect: float
+
+
+_NONE = _Open("", fires=False, effect=0.0)
+
+
+class Ended(NamedTuple):
+    """A market's episode that ended, who was told of it, when it ended by event time, and when we heard so."""
+
+    subject: str
+    effect: float
+    told: frozenset[str]
+    ended_ms: int
+    heard_ms: int
 
 
 class OpenAlerts:
@@ -21,8 +42,10 @@ class OpenAlerts:
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
-        self._episodes: dict[str, tuple[str, int, bool]] = {}  # subject, onset, still fires
+        self._episodes: dict[str, _Open] = {}
         self._by_subject: dict[str, set[str]] = {}
+        # In memory alone: after a restart of deliver a company may be told within that time.
+        self._ended: dict[str, Ended] = {}
 
     def __contains__(self, episode: str) -> bool:
         return episode in self._episodes
@@ -45,34 +68,67 @@ class OpenAlerts:
 
     def add(self, event: AlertEvent) -> None:
         episode, data = event.data.episode_id, event.data
-        self._episodes[episode] = (data.subject.id, parse_ms(data.started_at), event.type not in CLOSES)
-        self._by_subject.setdefault(data.subject.id, set()).add(episode)
+        subject = data.subject.id if data.rule.bounded else ""  # a user's own rule about a market explains nothing
+        self._episodes[episode] = _Open(subject, event.type not in CLOSES, data.effect)
+        self._by_subject.setdefault(subject, set()).add(episode)
+        if event.type not in CLOSES:
+            self._ended.pop(episode, None)
 
     def close(self, episode: str) -> None:
-        subject, _, _ = self._episodes.pop(episode, ("", 0, False))
+        subject = self._episodes.pop(episode, _NONE).subject
         self._by_subject.get(subject, set()).discard(episode)
         if not self._by_subject.get(subject, True):
             del self._by_subject[subject]
 
     def wider(self, event: AlertEvent) -> list[str]:
-        """Open episodes that say what this warning would: of the market, begun before it; of the company whose pair it is."""
+        """Open episodes that say what this alert would: of a market whose surge explains it; for a warning, of the company whose pair
+        it is. Nothing says what a user's own rule was to tell."""
         data = event.data
-        if data.severity == "critical" or data.test or not event.type.startswith("alert."):
+        if data.test or not data.rule.bounded or not event.type.startswith("alert."):
             return []
-        subject, began = data.subject.id, parse_ms(data.started_at)
-        found = []
-        if subject != MARKET:
-            found += [name for name in self._by_subject.get(MARKET, ()) if self._episodes[name][1] <= began]
-        whole, bar, _ = subject.partition("|")
-        if bar:
+        markets = [name for parent in parents(data.subject.id) for name in self._by_subject.get(parent, ())]
+        found = [name for name in markets if explained(data, self._episodes[name].effect)]
+        whole, bar, _ = data.subject.id.partition("|")
+        if bar and data.severity != "critical":
             found += self._by_subject.get(whole, ())
         return [name for name in found if name != data.episode_id and self.fires(name)]
 
+    def end(self, event: AlertEvent, told: Iterable[str], now: int) -> None:
+        """Note the end of a market's episode, of which these endpoints were told."""
+        self._ended = {episode: one for episode, one in self._ended.items() if now < one.heard_ms + AFTER_MS}
+        if is_market(event.data.subject.id) and event.data.rule.bounded:
+            effect = self._episodes.get(event.data.episode_id, _NONE).effect
+            ended_ms = _when(event.timestamp, 0)
+            self._ended[event.data.episode_id] = Ended(event.data.subject.id, effect, frozenset(told), ended_ms, now)
+
+    def lately(self, event: AlertEvent, now: int) -> dict[str, int]:
+        """The endpoints that were told of a market which ended not long ago and explains this alert, and until when it does."""
+        data = event.data
+        if data.test or not data.rule.bounded or not event.type.startswith("alert."):
+            return {}
+        own, began_ms = parents(data.subject.id), _when(data.started_at, now)
+        found: dict[str, int] = {}
+        for one in self._ended.values():
+            until = until_ms(data, one.heard_ms)
+            if one.subject in own and began_ms < one.ended_ms and now < until and explained(data, one.effect):
+                found |= {name: max(until, found.get(name, 0)) for name in one.told}
+        return found
+
     def fires(self, episode: str) -> bool:
         """It is open and has not ended."""
-        return self._episodes.get(episode, ("", 0, False))[2]
+        return self._episodes.get(episode, _NONE).fires
 
-    def inhibits(self, event: AlertEvent) -> bool:
-        """Whether the end of this episode may set others free."""
-        subject = event.data.subject.id
-        return subject == MARKET or any(name.startswith(f"{subject}|") for name in self._by_subject)
+    def frees(self, event: AlertEvent) -> bool:
+        """Whether this event of an open episode, not yet added, may set others free: it ends, or its market surges less."""
+        subject, ends = event.data.subject.id, event.type in CLOSES
+        if is_market(subject):
+            return ends or event.data.effect < self._episodes.get(event.data.episode_id, _NONE).effect
+        return ends and any(name.startswith(f"{subject}|") for name in self._by_subject)
+
+
+def _when(text: str, otherwise: int) -> int:
+    """Epoch ms; `otherwise` for what somebody wrote to the topic that is no time."""
+    try:
+        return parse_ms(text)
+    except ValueError:
+        return otherwise

@@ -15,6 +15,7 @@ from alerts.stages import STAGES
 from groundswell.records import Acknowledged, Acknowledgement, AlertEvent
 from groundswell.times import rfc3339
 
+END_AGAIN_MS = 300_000
 SAYS = {"endpoint.disabled": Say.DISABLED, "endpoint.recovered": Say.RECOVERED, "endpoint.test": Say.TEST}
 
 
@@ -22,7 +23,9 @@ def news(case: Case) -> tuple[Say | None, int]:
     """What there is to say, and when a repeat would be due (0: never). Objections are not looked at."""
     event, told = case.event, case.told
     if event.type in CLOSES:
-        return (None if told.nothing or told.sequence >= event.data.sequence else SAYS.get(event.type, Say.RESOLVED)), 0
+        if not told.nothing and told.sequence < event.data.sequence:
+            return SAYS.get(event.type, Say.RESOLVED), 0
+        return _end_again(case)
     if told.nothing:
         return SAYS.get(event.type, Say.ESCALATED if case.endpoint.escalates_after_s else Say.FIRING), 0
     if told.sequence < event.data.sequence:
@@ -32,10 +35,22 @@ def news(case: Case) -> tuple[Say | None, int]:
         return Say.ACKNOWLEDGED, 0
     # An acknowledgement ends what people asked to hear again, not what a service must hear to believe it still fires.
     every = [case.keep_alive_s] if ack is not None else [case.keep_alive_s, case.endpoint.repeat_s]
+    if not event.type.startswith("alert."):  # of the installation: said once to people
+        every = [case.keep_alive_s] if event.type == "endpoint.disabled" else []
     wanted = [seconds for seconds in every if seconds > 0]
-    if not wanted or not event.type.startswith("alert."):
+    return _repeat(case, min(wanted)) if wanted else (None, 0)
+
+
+def _end_again(case: Case) -> tuple[Say | None, int]:
+    """A service that keeps alerts alive may be away when their end is told: it is told again for some minutes."""
+    told, ended_ms = case.told, case.head.written_ms
+    if case.keep_alive_s <= 0 or told.sequence < case.event.data.sequence or case.now >= ended_ms + END_AGAIN_MS:
         return None, 0
-    due = told.at_ms + min(wanted) * 1000
+    return _repeat(case, case.keep_alive_s)
+
+
+def _repeat(case: Case, every_s: int) -> tuple[Say | None, int]:
+    due = case.told.at_ms + every_s * 1000
     return (Say.REPEAT, 0) if case.now >= due else (None, due)
 
 
@@ -57,7 +72,8 @@ def after(told: Told, event: AlertEvent, say: Say, now: int, ack: Acknowledgemen
         say=say if say not in (Say.ACKNOWLEDGED, Say.REPEAT) else told.say,
         at_ms=now,
         acked=ack.at if say is Say.ACKNOWLEDGED and ack is not None else told.acked,
-        count=told.count + 1 if say is Say.REPEAT else told.count,
+        # Counted for each event, as the ids of repeats are: a lost Redis is asked for them from the first on.
+        count=told.count + 1 if say is Say.REPEAT else told.count if say is Say.ACKNOWLEDGED else 0,
         severe=event.data.severity == "critical",
     )
 

@@ -32,7 +32,9 @@ class Facts:
     head: Head
     told: Mapping[str, Told]
     now: int
-    inhibited: frozenset[str] = frozenset()  # endpoints that were told a wider alert
+    inhibited: Mapping[str, int] = field(
+        default_factory=dict
+    )  # endpoints that were told a wider alert: see Case.inhibited
     gone: frozenset[str] = frozenset()  # endpoints that are disabled because they cannot be reached
     late: bool = False
     done: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -77,7 +79,7 @@ def planned(facts: Facts, view: ControlView, limits_of: Callable[[Channel], Limi
             told=facts.told.get(name, Told()),
             ack=ack,
             silences=silences,
-            inhibited=name in facts.inhibited,
+            inhibited=facts.inhibited.get(name),
             keep_alive_s=limits.repeat_s,
             late=facts.late,
             gone=name in facts.gone,

@@ -6,12 +6,14 @@ through: whoever is dead or slow holds nothing that others need. Read attempt.py
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from alerts.attempt import ITEMS_MOST, Batch, Ending, Pace, batch_of, ending, spacing_s
-from alerts.channels.contract import Address, ChannelSpec, Limits, Missed, Verdict
+from alerts.attempt import ANSWER_CHARS, ITEMS_MOST, Batch, Ending, Pace, batch_of, ending, spacing_s
+from alerts.channels.contract import Address, ChannelSpec, Limits, Missed, Request, Verdict
+from alerts.clean import clean
+from alerts.delivery_log import AS_PLAIN_TEXT
 from alerts.health import Health, State
 from alerts.lanes import Claim, Lanes, Wait
 from alerts.record import Recorder
@@ -177,7 +179,22 @@ class Slot:
             return Outcome(Verdict(Delivery.REFUSED, error.reason))
         if any(item.replayed for item in batch.live) and not spec.limits.many:
             request.headers["groundswell-replay"] = "1"
-        return await shared.sender.send(self.name, request, spec.verdict)
+        outcome = await shared.sender.send(self.name, request, spec.verdict)
+        if outcome.verdict.outcome is Delivery.REFUSED and request.plainly is not None:
+            return await self._plainly(request.plainly, spec, outcome)
+        return outcome
+
+    async def _plainly(self, request: Request, spec: ChannelSpec, refused: Outcome) -> Outcome:
+        """The service did not take the message as it was written: once more as plain text, before it is given up."""
+        shared, why = self._shared, refused.verdict.reason
+        answer = clean(refused.head.decode(errors="replace"), ANSWER_CHARS)
+        log().warning("refused_as_written", endpoint_id=self.name, why=why, answer=answer)
+        await shared.clock.sleep(spacing_s(spec.limits))
+        again = await shared.sender.send(self.name, request, spec.verdict)
+        if again.verdict.outcome is not Delivery.SENT:
+            return again
+        # Delivered, and the log says that it was not as it should look, and why.
+        return replace(again, verdict=replace(again.verdict, reason=f"{AS_PLAIN_TEXT} {why}"), head=refused.head)
 
     def _open(self) -> Address | None:
         """Address and secrets in the clear, the newest first; None when their key is not here."""

@@ -68,7 +68,7 @@ class Slots:
             serving.pop(name).cancel()
             self._known[name] = self._slots.pop(name).health
             await shared.sender.forget(name)
-        for name in (await shared.lanes.waiting()).keys() - shared.view.endpoints.keys():
+        for name in await shared.lanes.kept() - shared.view.endpoints.keys():
             await shared.lanes.drop(name)
             self._known.pop(name, None)
         for name in wanted[:ENDPOINTS_MOST]:

@@ -14,7 +14,7 @@ from groundswell.errors import WrongShape
 from groundswell.records import AlertData, Endpoint, Silence
 from groundswell.reserved import CANARY
 
-RANK = {"warning": 0, "critical": 1}
+RANK = {"notice": 0, "warning": 1, "critical": 2}
 
 
 def expired(case: Case, say: Say | None) -> Objection | None:
@@ -29,7 +29,9 @@ def disabled(case: Case, _say: Say | None) -> Objection | None:
 
 def not_routed(case: Case, _say: Say | None) -> Objection | None:
     """The endpoint wants other things, or did not exist yet. Who heard an alert begin hears how it goes on and ends."""
-    if not case.told.nothing or wants(case.endpoint, case.event.type, case.event.data, case.head.written_ms):
+    event, told = case.event, case.told
+    heard = not told.nothing or told.sequence >= event.data.sequence
+    if heard or wants(case.endpoint, event.type, event.data, case.head.written_ms):
         return None
     return (Delivery.NOT_ROUTED, 0)
 
@@ -68,9 +70,9 @@ def silenced(case: Case, _say: Say | None) -> Objection | None:
 
 def inhibited(case: Case, _say: Say | None) -> Objection | None:
     """A wider alert that this endpoint was told says it already. What it has heard begin goes on."""
-    if not case.inhibited or not case.told.nothing or case.event.data.severity == "critical":
+    if case.inhibited is None or not case.told.nothing:
         return None
-    return (Delivery.INHIBITED, 0)
+    return (Delivery.INHIBITED, case.inhibited)
 
 
 STAGES: tuple[Stage, ...] = (

@@ -6,14 +6,15 @@ none, and a Faust table (aggregate_faust.py; its rows cross a broker, as they mu
 The Redis is of the run's own, with an append-only file. bench/claims.py measures claims, bench/rebuild.py the time to count again.
 
 JSON keys:
-  asked        records, rows_a_record, documents_a_record, subjects, batch_rows, rounds, cores, redis
-  rows_a_second {ours, stage, lua_a_row, hincrby, faust}   by the clock, the median of the rounds; per_cpu_s: of this process
+  asked        records, rows, documents_a_record, rows_a_document, batch_bytes, rounds, cores, load, redis
+  rows_a_second {ours, stage, lua_a_row, hincrby, faust}   by the clock, the median of the rounds; stage: with detector and lists
+  rows_a_cpu_second        likewise by the processor's time of this process: without Redis, and without Faust's, which is another
   ratios       {lua_a_row, hincrby, faust}: ours over each, paired in rounds: median, low, high (by the clock; faust of one run)
   counts_equal all hold the same counts (a Faust table: the same sum)
   bytes_a_subject_minute   of Redis at 6 live minutes an hour, keys and expiry included
   memory       {subjects, resident_mb, before_mb, bytes_a_subject}: window and detector of so many subjects, three hours of 6 minutes each
-  latency      {p50_ms, p99_ms, documents, a_second}: acknowledged by the broker to counted in Redis, through ingest, tag with the
-               recorded tagger, and aggregate
+  latency      {valid, why, p50_ms, p99_ms, documents, a_second, cores}: acknowledged by the broker to counted in Redis, through
+               ingest, tag with the recorded tagger, and aggregate
   promises     [{name, value, required, met}]; passed: all of them that are required
 """
 
@@ -28,23 +29,29 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
-from msgspec import structs
 from redis.asyncio import Redis
 
 from bench.chaos_services import OwnRedis, services
 from bench.paired import ratio
+from bench.surge_road import directory, policy
+from groundswell import telemetry
+from groundswell.clock import SystemClock
 from groundswell.connect import RedisClient
 from groundswell.errors import GroundswellError
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
 from groundswell.records import Row, ScoredBatch, ScoredDocument
+from stream.aggregate import AggregateWork
+from stream.detect import HISTORY_STEPS
+from stream.partition_loop import Bounds
 from stream.store import Store, Writes
-from stream.windows import Window, advance, fold, mark, touches
+from stream.topology import Topology
+from stream.windows import Window, advance, closes_ms, cold, mark, stretch
 
 SUBJECTS, START_MS = 47, 1_700_000_000_000 // HOUR_MS * HOUR_MS
 LATENESS_MS = 30_000
@@ -68,7 +75,7 @@ class Asked:
     records: int = 3_000
     documents_a_record: int = 50
     rows_a_document: int = 1
-    batch_rows: int = 5_000
+    batch_bytes: int = Bounds().batch_bytes  # of records, as PartitionLoop hands them over
     rounds: int = 5
     subjects: int = 10_000  # of the memory
     latency_s: float = 20.0
@@ -93,7 +100,7 @@ def made(asked: Asked) -> list[bytes]:
                 ScoredDocument(
                     index=index, id=f"d{number}", story=f"{number:024x}", published_at=at_ms, ingested_at=at_ms + 300, source="forum",
                     author=f"{number:016x}", feed="comments", excerpt="A sentence of the usual length, such as a card shows to its reader.",
-                    about=[rows[0].subject], rows=rows,
+                    about=(rows[0].subject,), rows=tuple(rows),
                 )
             )  # fmt: skip
         found.append(msgspec.json.encode(ScoredBatch(partition=3, offset=offset, documents=documents, model="bench")))
@@ -138,7 +145,8 @@ async def _in_turns(
 ) -> tuple[dict[str, list[float]], dict[str, list[float]], bool]:
     """Seconds by the clock and of this process's processor, per contender and round; whether all counted alike."""
     ways: dict[str, Callable[[], Awaitable[Counts]]] = {
-        "ours": lambda: ours(records, redis, asked.batch_rows),
+        "ours": lambda: ours(records, redis, asked.batch_bytes),
+        "stage": lambda: stage(records, redis, asked.batch_bytes),
         "lua_a_row": lambda: lua_a_row(records, redis),
         "hincrby": lambda: hincrby(records, redis),
     }
@@ -156,35 +164,59 @@ async def _in_turns(
     return took, cpu, all(one == counts[0] for one in counts)
 
 
-async def ours(records: Sequence[bytes], redis: RedisClient, batch_rows: int) -> Counts:
-    """As stream/aggregate.py counts: decode, fetch, fold a document at a time, one compare-and-set a batch. No detector."""
+def batches(records: Sequence[bytes], batch_bytes: int) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """(offset of the first, records) of each batch; a larger record goes alone."""
+    start = size = 0
+    for end, value in enumerate(records):
+        size += len(value)
+        if end > start and (size > batch_bytes or end - start >= Bounds().batch_records):
+            yield start, records[start:end]
+            start, size = end, len(value)
+    yield start, records[start:]
+
+
+async def ours(records: Sequence[bytes], redis: RedisClient, batch_bytes: int) -> Counts:
+    """As stream/aggregate.py counts: decode, read what memory lacks, fold, one compare-and-set a batch. No detector."""
     store, window, decode = Store(redis, Keys("bench"), "bench"), Window(), msgspec.json.Decoder(ScoredBatch).decode
     loaded = await store.take_up(0, 0)
-    revision, size = loaded.revision, 0
-    held: list[ScoredBatch] = []
-
-    async def commit(offset: int) -> None:
-        nonlocal revision
-        await store.fetch(0, window, (pair for batch in held for pair in touches(batch)))
-        for batch in held:
-            for document in batch.documents:
-                alone = structs.replace(batch, documents=[document])
-                advance(window, alone.documents, LATENESS_MS)
-                fold(window, alone)
+    revision = loaded.revision
+    for offset, values in batches(records, batch_bytes):
+        for value in values:
+            batch, at = decode(value), 0
+            await store.fetch(0, window, cold(window, batch))
+            while at < len(batch.documents):
+                advance(window, batch.documents[at : at + 1], LATENESS_MS)
+                window.closed_ms = max(window.closed_ms, window.watermark_ms // MINUTE_MS * MINUTE_MS)
+                until_ms = closes_ms(window, MINUTE_MS, LATENESS_MS)
+                _, at = stretch(window, batch, at, lateness_ms=LATENESS_MS, until_ms=until_ms)
         writes = Writes()
-        store.write_window(0, window, offset, writes)
+        store.write_window(0, window, offset + len(values), writes)
         revision = await store.commit(0, loaded.owner, revision, writes)
         window.touched.clear()
-        window.forget(window.watermark_ms - HOUR_MS)
+        window.forget(window.closed_ms - (HISTORY_STEPS + 1) * MINUTE_MS)
+    return await _buckets(redis)
 
-    for number, value in enumerate(records):
-        batch = decode(value)
-        held.append(batch)
-        size += sum(len(document.rows) for document in batch.documents)
-        if size >= batch_rows:
-            await commit(number + 1)
-            held, size = [], 0
-    await commit(len(records))
+
+async def stage(records: Sequence[bytes], redis: RedisClient, batch_bytes: int) -> Counts:
+    """All that stream/aggregate.py does with a batch: also the detector, the documents that pages list, and what it tells."""
+    known = directory()
+    store = Store(redis, Keys("bench"), "bench")
+    work = AggregateWork(
+        Topology("bench"), store, cast(Any, None), known, policy(known), SystemClock(), idle_s=60.0, event_time=True
+    )
+    await work.assigned(0)
+    for offset, values in batches(records, batch_bytes):
+        await work.process(0, [_Record(offset + i, value) for i, value in enumerate(values)])
+    return await _buckets(redis)
+
+
+class _Record(NamedTuple):
+    offset: int
+    value: bytes
+    partition: int = 0
+
+
+async def _buckets(redis: RedisClient) -> Counts:
     found: Counts = {}
     async for key in redis.scan_iter(match="bench:{s0}:b:*", count=1_000):
         subject, _, hour = key.decode().partition("}:b:")[2].rpartition(":")
@@ -253,8 +285,7 @@ async def bytes_a_subject_minute(redis: RedisClient, subjects: int = 500, hours:
         for subject in range(subjects):
             for minute in range(0, 60, 10):
                 at_ms = START_MS + hour * HOUR_MS + minute * MINUTE_MS
-                window.minutes.setdefault(f"XBEN:S{subject:05d}", {})[at_ms] = [1, 2, 1, 0, 3]
-                window.touched.add((f"XBEN:S{subject:05d}", at_ms))
+                window.touch(f"XBEN:S{subject:05d}", at_ms)[:] = [1, 2, 1, 0, 3]
                 minutes += 1
         store.write_window(0, window, hour, writes)
         revision = await store.commit(0, loaded.owner, revision, writes)
@@ -281,7 +312,7 @@ def _report(
     pace = {name: round(rows / statistics.median(each)) for name, each in took.items()}
     ratios: dict[str, Any] = {
         name: dict(zip(("median", "low", "high"), (round(one, 2) for one in ratio(took[name], took["ours"])), strict=True))
-        for name in took if name != "ours"
+        for name in took if name not in ("ours", "stage")
     }  # fmt: skip
     if faust is not None:
         pace["faust"] = faust["rows_a_second"]
@@ -301,7 +332,7 @@ def _report(
         )
     return {
         "asked": {"records": asked.records, "rows": rows, "documents_a_record": asked.documents_a_record,
-                  "rows_a_document": asked.rows_a_document, "batch_rows": asked.batch_rows, "rounds": asked.rounds,
+                  "rows_a_document": asked.rows_a_document, "batch_bytes": asked.batch_bytes, "rounds": asked.rounds,
                   "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "redis": version},
         "rows_a_second": pace, "rows_a_cpu_second": {name: round(rows / statistics.median(each)) for name, each in cpu.items()},
         "ratios": ratios, "counts_equal": same, "bytes_a_subject_minute": size, "memory": memory, "faust": faust, "latency": latency,
@@ -333,6 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records=given.records, rows_a_document=given.rows_a_document, rounds=given.rounds, subjects=given.subjects,
         a_second=given.a_second, latency_s=given.latency_s, faust=not given.no_faust, latency=not given.no_latency,
     )  # fmt: skip
+    telemetry.configure("console", "warning", stage="bench")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         report = asyncio.run(run(asked, lambda what: print(f"… {what}", file=sys.stderr)))

@@ -37,7 +37,7 @@ def main(subjects: int) -> None:
                 ScoredDocument(
                     index=index, id=f"{minute}-{name}", story=f"{minute}-{name}", published_at=at_ms, ingested_at=at_ms + 300,
                     source="forum", author=f"a{minute}", excerpt="A sentence of the usual length, such as a card shows to its reader.",
-                    about=[name], rows=[Row(name, "negative" if (minute + index) % 5 == 0 else "neutral", 0.4)],
+                    about=(name,), rows=(Row(name, "negative" if (minute + index) % 5 == 0 else "neutral", 0.4),),
                 )
                 for index, name in enumerate(live)
             ]  # fmt: skip

@@ -10,13 +10,16 @@ JSON keys:
   dead_letters       {due, missing, unexpected}: what had to be refused, by its coordinates
   alerts_missing     ids that the undisturbed run told and this one did not, on the topic or at the endpoint
   alerts_twice       ids that only this run told, and ids that the endpoint took more often than deliver's deaths explain
-  alerts             {told, redelivered, republished}: the same id again, as at-least-once allows
+  alerts             {told, due, received}: ids on the topic; those of companies, which the endpoint is to have; those it had.
+                     {redelivered, explained, republished}: the same id again, as at-least-once allows
   episodes           {planted, missing, unexpected}: against the surges of the file. Ids of `market` are left out: it hears all keys,
                      and their order among each other is free
   accounting_balanced, accounting   what does not add up, in sentences
-  recovery_s         {p50, max, never}: from a blow until all pushed before it is counted; recovery_by_kind
+  recovery_s         {p50, max, never}: from a blow until all pushed before it is counted; recovery_by_kind; late: what was missing where
+                     it never was
   calm               the same comparison for the undisturbed run: seconds, lost, double_counted, misplaced, episodes
-  drained            all was read before the deadline; seconds; passed
+  drained            all was read before the deadline, else left_over says what was not; seconds; passed
+Every wait has a deadline: TookTooLong names the one that ran out.
 """
 
 import asyncio
@@ -30,7 +33,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,15 +43,17 @@ from redis.exceptions import RedisError
 from alerts.slot import UNWRITTEN_MOST
 from bench import chaos_faults
 from bench.chaos_faults import KINDS, Chaos, Struck
-from bench.chaos_file import HOUR_MS, MARKET, MINUTE_MS, Counted, File, difference, file, truth
+from bench.chaos_file import COMPANIES, HOUR_MS, MARKET, MINUTE_MS, Counted, File, difference, file, truth
 from bench.chaos_road import COMMAND, STAGES, Road, pusher, road
-from bench.chaos_services import OwnKafka, OwnRedis, services
+from bench.chaos_services import OwnKafka, OwnRedis, TookTooLong, closed, services, within
 from groundswell import times
+from groundswell.errors import BrokerAway
 
 ONSET_MINUTES = 12  # an episode begins so near to where its surge was planted
-DRAINED_S = 300.0
+DRAINED_S = 240.0
 STILL_S = 1.5
 LOOKED_S = 30.0  # a look that takes longer saw nothing
+LEFT_S = 300.0  # millions of keys
 RATE_CALM = 4_000.0
 Told = Callable[[str, float], None]
 
@@ -84,9 +88,13 @@ class Left:
     received: list[str]
     due: set[tuple[int, int]]
     wrong: list[str]
-    drained: bool
+    left_over: str  # nothing, when all was read in time
     seconds: float
     struck: Struck = field(default_factory=Struck)
+
+    @property
+    def drained(self) -> bool:
+        return not self.left_over
 
     @property
     def ids(self) -> Counter[str]:
@@ -111,8 +119,11 @@ async def _run(asked: Asked, told: Told) -> dict[str, Any]:
     loop.add_signal_handler(signal.SIGTERM, myself.cancel)  # what runs is ended on every way out
     folder = Path(tempfile.mkdtemp(prefix="groundswell-chaos-"))
     told("a broker and a Redis", 0.0)
-    async with services(folder) as (kafka, redis):
-        found = await both(asked, kafka, redis, folder, told)
+    try:
+        async with services(folder) as (kafka, redis):
+            found = await both(asked, kafka, redis, folder, told)
+    except TookTooLong as error:
+        raise TookTooLong(str(error), remedy=f"The logs in {folder} say why.") from error
     found["seconds"] = round(time.monotonic() - began_s, 1)
     if found["passed"]:
         shutil.rmtree(folder, ignore_errors=True)
@@ -145,9 +156,9 @@ async def redis_emptied(redis: OwnRedis) -> None:
     """Between two installations."""
     from redis.asyncio import Redis
 
-    client = Redis.from_url(redis.address)
+    client = Redis.from_url(redis.address, socket_timeout=10)
     await client.flushall()
-    await client.aclose()
+    await closed(client.aclose())
 
 
 async def travel(
@@ -171,25 +182,30 @@ async def travel(
                 for number, kind in enumerate(faults):
                     await chaos.strike(kind, len(made.sent) * (number + 1) // (len(faults) + 1))
                     told((number + 1) / len(faults) * 0.8)
+            left_over = await until_drained(found, asked, told)
             await chaos.settle()
-            drained = await until_drained(found, asked, told)
-            return await left(found, chaos.struck, drained=drained, seconds=time.monotonic() - began_s)
+            seconds = time.monotonic() - began_s
+            return await within(LEFT_S, "Looking at what is left", left(found, chaos.struck, left_over, seconds))
         finally:
             looking.cancel()
 
 
-async def until_drained(found: Road, asked: Asked, told: Callable[[float], None]) -> bool:
-    """Until nothing is unread and nothing waits to be told, twice in a row; False when the time is over."""
-    end_s, still = time.monotonic() + asked.drained_s, 0
+async def until_drained(found: Road, asked: Asked, told: Callable[[float], None]) -> str:
+    """Until nothing is unread and nothing waits to be told, twice in a row; when the time is over, what is left over."""
+    end_s, still, seen = time.monotonic() + asked.drained_s, 0, ""
     while still < 2:
         if time.monotonic() > end_s:
-            return False
-        with suppress(RedisError, KafkaError, OSError):
+            return seen or "all is read, but for too short"
+        try:
             async with asyncio.timeout(LOOKED_S):
-                still = 0 if await found.unread() or await waiting(found) else still + 1
+                unread, held = await found.unread(), await waiting(found)
+            seen = f"{unread} records unread, {held} alerts wait" if unread or held else ""
+            still = 0 if seen else still + 1
+        except (RedisError, KafkaError, OSError, BrokerAway) as error:  # a TimeoutError is an OSError
+            seen = f"no look: {error!r}"
         told(0.8 + 0.2 * (1 - max(0.0, end_s - time.monotonic()) / asked.drained_s))
         await asyncio.sleep(STILL_S)
-    return True
+    return ""
 
 
 async def waiting(found: Road) -> int:
@@ -200,18 +216,23 @@ async def waiting(found: Road) -> int:
         pipeline.llen(found.keys.waiting(partition))
     held = sum(await pipeline.execute())
     if any(worker.stage == "deliver" for worker in found.workers):
-        wanted = {one["id"] for one in await found.told()}
-        held += len(wanted - {one.id for one in found.receiver.received})
+        held += len(due(await found.told()) - {one.id for one in found.receiver.received})
     return int(held)
 
 
-async def left(found: Road, struck: Struck, *, drained: bool, seconds: float) -> Left:
+def due(told: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Ids that the endpoint must have: of companies."""
+    companies = {company[0] for company in COMPANIES}
+    return {one["id"] for one in told if one["data"]["subject"]["id"] in companies}
+
+
+async def left(found: Road, struck: Struck, left_over: str, seconds: float) -> Left:
     """Look at everything."""
     books = await found.books()
     return Left(
         buckets=await found.buckets(), told=await found.told(), letters=await found.letters(),
         received=[one.id for one in found.receiver.received], due=found.letters_due,
-        wrong=books.wrong, drained=drained, seconds=seconds, struck=struck,
+        wrong=books.wrong, left_over=left_over, seconds=seconds, struck=struck,
     )  # fmt: skip
 
 
@@ -227,19 +248,19 @@ def compared(asked: Asked, made: File, calm: Left | None, broken: Left) -> dict[
         "examples": rows.examples, "dead_letters": letters, "redis_bytes_cut": struck.bytes_cut,
         **alerts(asked, calm, broken), "episodes": episodes(made, broken),
         "accounting_balanced": not broken.wrong, "accounting": broken.wrong,
-        "recovery_s": spread(spans) | {"never": struck.never},
+        "recovery_s": spread(spans) | {"never": len(struck.late)}, "late": struck.late,
         "recovery_by_kind": {kind: spread(all_of) | {"n": len(all_of)} for kind, all_of in sorted(struck.recovery_s.items())},
-        "drained": broken.drained, "seconds_broken": round(broken.seconds, 1),
+        "drained": broken.drained, "left_over": broken.left_over, "seconds_broken": round(broken.seconds, 1),
     }  # fmt: skip
     whole = [report]
     if calm is not None:
         there = difference(calm.buckets, wanted)
         report["calm"] = {
             "seconds": round(calm.seconds, 1), "lost": there.lost, "double_counted": there.double_counted,
-            "misplaced": there.misplaced, "examples": there.examples, "episodes": episodes(made, calm), "drained": calm.drained,
+            "misplaced": there.misplaced, "examples": there.examples, "episodes": episodes(made, calm), "left_over": calm.left_over,
         }  # fmt: skip
         whole.append(report["calm"])
-    report["passed"] = all(clean(one) for one in whole) and broken.drained and not (
+    report["passed"] = all(clean(one) and not one["left_over"] for one in whole) and not (
         report["alerts_missing"] or report["alerts_twice"] or letters["missing"] or letters["unexpected"] or broken.wrong
     )  # fmt: skip
     return report
@@ -267,18 +288,18 @@ def alerts(asked: Asked, calm: Left | None, broken: Left) -> dict[str, Any]:
     """Ids told and received, against those of the undisturbed run."""
     wanted = set(calm.ids) if calm is not None else set(broken.ids)
     received = Counter(broken.received)
-    all_told = {one["id"] for one in broken.told}
+    wanted_there = due(broken.told)
     missing = wanted - set(broken.ids)
     if "deliver" in asked.stages:
-        missing |= all_told - set(received)
+        missing |= wanted_there - set(received)
     redelivered = sum(received.values()) - len(received)
     explained = UNWRITTEN_MOST * broken.struck.disturbed_deliver
     twice = len(set(broken.ids) - wanted) + max(0, redelivered - explained)
     told = Counter(one["id"] for one in broken.told)
     return {
         "alerts_missing": len(missing), "alerts_twice": twice,
-        "alerts": {"told": len(told), "received": len(received), "redelivered": redelivered, "explained": explained,
-                   "republished": sum(told.values()) - len(told)},
+        "alerts": {"told": len(told), "due": len(wanted_there), "received": len(wanted_there & set(received)),
+                   "redelivered": redelivered, "explained": explained, "republished": sum(told.values()) - len(told)},
     }  # fmt: skip
 
 

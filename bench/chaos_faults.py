@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from bench.chaos_file import poison
 from bench.chaos_road import STAGES, Pusher, Road, Worker, all_counted
-from bench.chaos_services import hit, kill
+from bench.chaos_services import hit, kill, within
 from groundswell import beat
 
 KINDS = (
@@ -44,6 +44,8 @@ REDIS_SLEEPS_S = (1.0, 12.0)  # clients give up after ten
 BROKER_GONE_S = (0.0, 3.0)
 CLOCK_OFF_MS = 120_000
 SOON_S = 0.25
+SETTLES_S = 5.0
+STRIKES_S = 180.0  # one blow, with all that it waits for before and after
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Struck:
     faults: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)  # by stage
     recovery_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    never: int = 0  # blows after which it did not come back in time
+    late: list[str] = field(default_factory=list)  # blows after which it did not come back in time
     bytes_cut: int = 0
     disturbed_deliver: int = 0
 
@@ -92,7 +94,7 @@ class Chaos:
     async def strike(self, kind: str, documents: int) -> None:
         """One fault, a random while after the pusher was let go on to so many documents: in the middle of their way."""
         self._documents = documents
-        await self._do[kind]()
+        await within(STRIKES_S, f"Fault {self.struck.faults.total() + 1}, {kind},", self._do[kind]())
         self.struck.faults[kind] += 1
 
     async def _moment(self) -> None:
@@ -100,8 +102,13 @@ class Chaos:
         await asyncio.sleep(self._chance.uniform(*GAP_S))
 
     async def settle(self) -> None:
-        """Until the road has come back from every blow, or has had the time to."""
-        await asyncio.gather(*self._all)
+        """Once all is drained nothing more will come: what is not counted soon never is."""
+        tasks = [task for task in self._all if not task.done()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=SETTLES_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
@@ -224,12 +231,18 @@ class Chaos:
         goal, began_s = Counter(self._pusher.pushed), time.monotonic()
 
         async def recover() -> None:
-            await asyncio.sleep(1.0)  # what was seen before the blow is not seen after it
-            while not all_counted(self._road, goal):
-                if time.monotonic() - began_s > self._recovered_s:
-                    self.struck.never += 1
-                    return
-                await asyncio.sleep(SOON_S)
+            try:
+                async with asyncio.timeout(self._recovered_s):
+                    await asyncio.sleep(1.0)  # what was seen before the blow is not seen after it
+                    while not all_counted(self._road, goal):  # noqa: ASYNC110 - what is watched is another task's
+                        await asyncio.sleep(SOON_S)
+            except (TimeoutError, asyncio.CancelledError):
+                short = {
+                    subject: (self._road.counted.get(subject, 0), count) for subject, count in sorted(goal.items())
+                }
+                few = ", ".join(f"{one} {have} of {count}" for one, (have, count) in short.items() if have < count)
+                self.struck.late.append(f"{kind} {stage}: counted after {time.monotonic() - began_s:.0f} s: {few}")
+                return
             self.struck.recovery_s[kind].append(round(time.monotonic() - began_s, 2))
 
         self._recovering[stage or kind] = asyncio.create_task(recover())

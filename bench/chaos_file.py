@@ -157,7 +157,7 @@ def difference(found: Counted, wanted: Counted) -> Difference:
 
 def bucket(packed: bytes) -> tuple[int, ...]:
     """Five counters as Redis holds them, read by a line of our own."""
-    return struct.unpack("<5I", packed)
+    return struct.unpack({5: "<5B", 10: "<5H", 20: "<5I"}[len(packed)], packed)
 
 
 def poison(chance: random.Random, now_ms: int) -> list[bytes | None]:

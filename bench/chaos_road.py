@@ -24,8 +24,8 @@ from redis.exceptions import RedisError
 
 from alerts import endpoints, lanes
 from alerts.receiver import Receiver
-from bench.chaos_file import HOUR_MS, MINUTE_MS, Counted, Sent, bucket
-from bench.chaos_services import OwnKafka, OwnRedis
+from bench.chaos_file import COMPANIES, HOUR_MS, MINUTE_MS, Counted, Sent, bucket
+from bench.chaos_services import CLOSED_S, OwnKafka, OwnRedis, closed, within
 from bench.chaos_stage import CLOCK, SESSION
 from groundswell import beat, orphan
 from groundswell import settings as all_settings
@@ -45,6 +45,7 @@ LOOK_S = 0.3
 UNDER_WAY = 40  # messages pushed and not yet acknowledged
 MOST_A_MESSAGE = 20
 ACKNOWLEDGED_S = 180.0  # a broker that is killed is away for less
+PUSHED_S = 240.0  # beside what the rate takes
 COMMAND = ("-m", "bench.chaos_stage")
 ENDS_S = 12.0
 READY_S = 90.0
@@ -140,7 +141,7 @@ class Road:
                     await worker.process.wait()
             except TimeoutError:
                 worker.signal(signal.SIGKILL)
-                await worker.process.wait()
+                await within(CLOSED_S, f"A kill -9 of {worker.stage}", worker.process.wait())
         if worker.keeper is not None:
             worker.keeper.cancel()
         if worker in self.workers:
@@ -192,7 +193,7 @@ class Road:
                 held = await admin.list_consumer_group_offsets(f"{self.topology.prefix}-{group}")
                 done |= {partition: at.offset for partition, at in held.items()}
         finally:
-            await admin.close()
+            await closed(admin.close())
         scored = self.topology.name(SCORED)
         for number in range(self.topology.partitions(SCORED)):
             done[TopicPartition(scored, number)] = int(await self.redis.hget(self.keys.state(number), "off") or 0)
@@ -201,7 +202,7 @@ class Road:
         try:
             ends = await consumer.end_offsets(list(consumer.assignment()))
         finally:
-            await consumer.stop()
+            await closed(consumer.stop())
         return sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
 
     async def told(self) -> list[dict[str, Any]]:
@@ -217,13 +218,12 @@ class Road:
         try:
             found: list[bytes] = []
             ends = await consumer.end_offsets(list(consumer.assignment()))
-            await consumer.seek_to_beginning()
             while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     found.extend(record.value for record in records)
             return found
         finally:
-            await consumer.stop()
+            await closed(consumer.stop())
 
     async def books(self) -> Accounting:
         delivered = await lanes.books(self.redis, self.keys)
@@ -328,7 +328,10 @@ async def road(
         client = await open_redis(settings)
         found = Road(settings, topology, client, folder, kafka, redis, receiver, command, session_ms)
         await leave_strange_state(found)
-        _, receiver.secret = await endpoints.add(settings, topology, url, "chaos")
+        # Of companies alone: no wider alert is told there, so none keeps another back, whichever comes first.
+        _, receiver.secret = await endpoints.add(
+            settings, topology, url, "chaos", subjects=[company[0] for company in COMPANIES]
+        )
         for stage in stages:
             for _ in range(1 if stage == "ingest" else workers):
                 found.start(stage)
@@ -336,8 +339,8 @@ async def road(
     finally:
         if found is not None:
             await asyncio.gather(*(found.end(worker) for worker in list(found.workers)))
-            await found.redis.aclose()
-        await receiver.stop()
+            await closed(found.redis.aclose())
+        await closed(receiver.stop())
 
 
 async def leave_strange_state(found: Road) -> None:
@@ -368,7 +371,7 @@ async def pusher(found: Road, sent: Sequence[Sent], chance: random.Random, rate:
     try:
         yield made
         made.allow(len(sent))
-        await running
+        await within(PUSHED_S + len(sent) / rate, "Pushing the rest", running)
     finally:
         running.cancel()
         await close_producer(producer)

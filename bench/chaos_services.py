@@ -11,23 +11,26 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from groundswell.errors import Misconfigured
+from groundswell.errors import Fatal, Misconfigured
 
 ROOT = Path(__file__).parents[1]
 JARS = ROOT / "var" / "services" / "kafka" / "libs"
 START_S = 90.0
 LOST_S = 1.0  # what `appendfsync everysec` may lose when the power goes
 SAMPLE_S = 0.1
+CLOSED_S = 5.0
+
+Made = TypeVar("Made")
 
 
 class NoServices(Misconfigured):
@@ -35,6 +38,33 @@ class NoServices(Misconfigured):
 
     reason = "no_services"
     remedy = "Run `make services` in a checkout: it fetches Kafka and installs Redis and Java."
+
+
+class TookTooLong(Fatal):
+    """A chaos run waits for something that does not come; the message names it."""
+
+    reason = "took_too_long"
+    remedy = "The logs of the run say why."
+
+
+async def within(seconds: float, what: str, doing: Awaitable[Made]) -> Made:
+    """Raises TookTooLong when the time is over."""
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            return await doing
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise TookTooLong(f"{what} took longer than {seconds:.0f} s.") from error
+
+
+async def closed(closing: Coroutine[Any, Any, Any]) -> None:
+    """Wait a while for a client to close; one that does not is left behind. For every `finally`: a wait there outlives any deadline."""
+    task = asyncio.create_task(closing)
+    await asyncio.wait({task}, timeout=CLOSED_S)
+    if task.done() and not task.cancelled():
+        task.exception()  # of no interest: it is gone
 
 
 class Server(Protocol):
@@ -57,7 +87,7 @@ async def kill(server: Server) -> None:
     if server.process is not None and server.process.returncode is None:
         with suppress(ProcessLookupError):
             server.process.kill()
-        await server.process.wait()
+        await within(CLOSED_S, "A kill -9", server.process.wait())
 
 
 class OwnRedis:
@@ -87,7 +117,7 @@ class OwnRedis:
         try:
             await _until(lambda: _pongs(client), self, "Redis")
         finally:
-            await client.aclose()
+            await closed(client.aclose())
 
     async def lose_power(self, chance: random.Random) -> int:
         """Kill it and cut off what it may not have brought to the disk: up to a second. Returns the bytes cut."""
@@ -148,7 +178,7 @@ class OwnKafka:
                 *_java(), "-cp", f"{JARS}/*", "kafka.tools.StorageTool", "format", "--standalone", "-t", "groundswell-chaos-0001",
                 "-c", "server.properties", cwd=self._home, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        if await formatting.wait():
+        if await within(START_S, "Making Kafka's data folder", formatting.wait()):
             raise NoServices(f"Kafka's data folder could not be made; {self._home / 'format.log'} says why.")
 
     async def stop(self) -> None:

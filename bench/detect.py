@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import surge_compare, surge_gates, surge_road_gates
+from bench import calibration, surge_compare, surge_gates, surge_market, surge_road_gates
 
 Result = dict[str, Any]
 
@@ -51,12 +51,19 @@ GATES: dict[str, Gate] = {
     ),
     "cold-start": Gate(surge_gates.cold_start, {"fa_day_1": 0.02, "fa_days_2_3": 0.1}),
     "timezone": Gate(surge_gates.timezone, {"fa_more": 0.01}),
+    "holiday": Gate(surge_gates.holiday, {"fa_more": 0.02, "recall_less": 0.1}),
     "early": Gate(surge_gates.early_look, {"violations": 0}, {"crossed": 1}),
     "cut": Gate(
         surge_road_gates.cut,
         {},
-        {"transitions": 1, "cuts_with_the_same_alerts_and_evidence": 1, "orders_with_the_same_alerts_and_evidence": 1},
+        {
+            "transitions": 1,
+            "cuts_with_the_same_alerts_and_evidence": 1,
+            "orders_with_the_same_alerts_and_evidence": 1,
+            "evidence_decided_again": 1,
+        },
     ),
+    "budget": Gate(calibration.budget, {"guaranteed": 1, "calibrated": 1}, {"calibrated": 1 / 3}),
     "tick": Gate(
         surge_gates.tick_time,
         {"median_us/10000": 50_000, "p99_us/10000": 100_000, "median_us/20": 250, "bytes_a_subject": 1024},
@@ -65,7 +72,7 @@ GATES: dict[str, Gate] = {
     "resolve": Gate(
         surge_gates.resolve, {"minutes_after_the_end": 35, "premature": 0.03, "fired_again_within_60_min": 0.08}
     ),
-    "market": Gate(surge_road_gates.market),
+    "market": Gate(surge_market.market, {"parents_told": 1, "companies_told": 5}, {"parents_told": 1}),
     "nan": Gate(surge_gates.nan, {"not_finite": 0}),
     "coarse": Gate(surge_gates.coarse, {"fa_at_one_in_ten_days": 0.1}),
     "road": Gate(surge_road_gates.road, {"storms_told": 0.02}),

@@ -2,14 +2,16 @@
 
 The same documents wait on the input topic, once as messages of one, once in arrays of 100; `groundswell ingest` reads them. Beside
 it a plain aiokafka loop, in a process of its own too, that decodes each message of one, encodes it again, sends it on and commits: no
-cleaning, no linking, no language, no ids. Timed from the first document that comes out to the last, by the broker's end offsets and by the
-processor's time of the process.
+cleaning, no linking, no language, no ids. Timed from the first documents that came out to the last, by the books of ingest (by the broker's
+end offsets for the plain loop) and by the processor's time of the process.
 
 JSON keys:
   asked          documents {single, arrays, bare}, cores, load
   documents_a_second {single, arrays, bare}, documents_a_cpu_second {...}
   ratios         {single_to_bare, arrays_to_single}: by the processor's time; by_clock: the same by the clock
-  promises       [{name, value, required, met}]; passed
+  us_a_document  {decode, normalise, language, link, encode, other, all}: what is done for each, in an array too (ingest_split.py)
+  us_a_message   what a message of one costs beyond its document: the road there and on, as measured
+  promises       [{name, value, required, met}]; passed. `bound` of arrays/single: what it could be if a message cost nothing
 """
 
 import argparse
@@ -31,16 +33,20 @@ from typing import Any
 import msgspec
 
 from bench.chaos_services import OwnKafka, OwnRedis, services
+from bench.ingest_split import split
+from groundswell import books
 from groundswell import settings as all_settings
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
+from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.demo import script
 from groundswell.errors import Fatal, GroundswellError
+from groundswell.keys import Keys
 from groundswell.settings import Settings
 from groundswell.text import safe
 from stream import create
 from stream.topology import DOCUMENTS, NEWS, Topology
 
 ARRAY, LOOK_S, DONE_S = 100, 0.05, 300.0
+SPLIT = 5_000  # documents for the parts of the time of one
 REQUIRED_SINGLE, REQUIRED_ARRAYS = 0.12, 15.0
 Told = Callable[[str], None]
 
@@ -55,7 +61,7 @@ class TooSlow(Fatal):
 class Asked:
     """Documents of each row."""
 
-    single: int = 10_000
+    single: int = 60_000
     arrays: int = 60_000
     bare: int = 60_000
 
@@ -89,6 +95,8 @@ async def run(asked: Asked, told: Told = lambda _: None) -> dict[str, Any]:
     clock = {row: one["a_second"] for row, one in found.items()}
     cpu = {row: one["a_cpu_second"] for row, one in found.items()}
     single, arrays = cpu["single"] / cpu["bare"], cpu["arrays"] / cpu["single"]
+    told("where the time of a document goes")
+    parts = await asyncio.to_thread(split, documents(SPLIT))
     promises = [
         {
             "name": "single / plain loop",
@@ -101,6 +109,7 @@ async def run(asked: Asked, told: Told = lambda _: None) -> dict[str, Any]:
             "value": round(arrays, 1),
             "required": REQUIRED_ARRAYS,
             "met": arrays >= REQUIRED_ARRAYS,
+            "bound": round(1e6 / cpu["single"] / parts["all"], 1),
         },
     ]
     return {
@@ -111,6 +120,7 @@ async def run(asked: Asked, told: Told = lambda _: None) -> dict[str, Any]:
         "ratios": {"single_to_bare": round(single, 3), "arrays_to_single": round(arrays, 1)},
         "by_clock": {"single_to_bare": round(clock["single"] / clock["bare"], 3),
                      "arrays_to_single": round(clock["arrays"] / clock["single"], 1)},
+        "us_a_document": parts, "us_a_message": round(1e6 / cpu["single"] - parts["all"], 1),
         "promises": promises, "passed": all(one["met"] for one in promises),
     }  # fmt: skip
 
@@ -143,7 +153,7 @@ async def _row(
             stdout=said, stderr=said,
         )  # fmt: skip
     try:
-        return await _watched(process, settings, topology, len(made) // many)
+        return await _watched(process, settings, topology, len(made), bare=row == "bare")
     except TooSlow as error:
         error.remedy = safe(log.read_text("utf-8", "replace")[-300:], 300)
         raise
@@ -154,35 +164,29 @@ async def _row(
 
 
 async def _watched(
-    process: asyncio.subprocess.Process, settings: Settings, topology: Topology, messages: int
+    process: asyncio.subprocess.Process, settings: Settings, topology: Topology, total: int, *, bare: bool
 ) -> dict[str, float]:
-    """Rates between the first look that sees something and the one that sees all. Each message becomes one record."""
+    """Rates between the first look that sees something and the one that sees all."""
+    redis = await open_redis(settings)
     consumer = await open_consumer(settings, None, [topology.name(DOCUMENTS)])
     end_s, first, seen = time.monotonic() + DONE_S, (0.0, 0.0, 0), 0
     try:
-        while seen < messages:
+        while seen < total:
             if time.monotonic() > end_s or process.returncode is not None:
-                raise TooSlow(f"{seen} of {messages} messages came through.")
-            seen = sum((await consumer.end_offsets(list(consumer.assignment()))).values())
+                raise TooSlow(f"{seen} of {total} documents came through.")
+            if bare:  # a record a document
+                seen = sum((await consumer.end_offsets(list(consumer.assignment()))).values())
+            else:
+                seen = (await books.total(redis, Keys(topology.prefix), "ingest")).applied
             if seen and not first[2]:
                 first = (time.monotonic(), cpu_s(process.pid), seen)
             await asyncio.sleep(LOOK_S)
         last = (time.monotonic(), cpu_s(process.pid))
     finally:
         await consumer.stop()
-    some = await _documents(settings, topology, messages - first[2])
+        await redis.aclose()
+    some = total - first[2]
     return {"a_second": some / (last[0] - first[0]), "a_cpu_second": some / max(last[1] - first[1], 0.01)}
-
-
-async def _documents(settings: Settings, topology: Topology, messages: int) -> int:
-    """Documents in so many records: all of a run are alike, so one tells."""
-    consumer = await open_consumer(settings, None, [topology.name(DOCUMENTS)])
-    try:
-        await consumer.seek_to_beginning()
-        record = await consumer.getone()
-        return len(msgspec.json.decode(record.value)) * messages
-    finally:
-        await consumer.stop()
 
 
 def cpu_s(pid: int) -> float:

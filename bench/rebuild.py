@@ -81,7 +81,7 @@ def records(asked: Asked, topology: Topology, end_ms: int) -> list[tuple[int, by
                         index=index, id=f"{minute}-{index}", story=f"{minute}-{index}", published_at=at_ms, ingested_at=at_ms,
                         source=f"w{index % 9}", author=f"a{int(chance.integers(5_000))}", title=f"What was said in {minute} {index}",
                         excerpt="A sentence of the usual length, such as a card on the page shows to its reader.",
-                        about=[names[subject]], rows=own,
+                        about=(names[subject],), rows=tuple(own),
                     )
                 )  # fmt: skip
         for home, documents in parts.items():

@@ -154,6 +154,48 @@ def timezone(seed: int, key_days: int = 4200) -> Result:
     return {"fa_before": before, "fa_after": since, "fa_more": since - before}
 
 
+def holiday(seed: int, key_days: int = 2100) -> Result:
+    """Weekdays without a session, on which talk is as on a weekend: no more false alarms on them and on the days after than on
+    others, and surges are found as on weekends. `seen_to_expected` says what not knowing them would do."""
+    # Monday 8 September 2025 00:00 in Shanghai; no sessions from 1 to 8 October.
+    begins, days, warm_up = 1_757_260_800, 35, 14
+    holidays, after = (23, 24, 25, 28, 29, 30), (31, 32)
+    world = sized(key_days, World(days=days, warm_up_days=warm_up, holidays=holidays))
+    world = replace(world, days=days, keys=max(5, key_days // (days - warm_up)))
+    weekends = tuple(day for day in range(warm_up, days) if day % 7 >= 5)
+    usual = tuple(day for day in range(warm_up, holidays[0]) if day % 7 < 5)
+    known = [local_slots(GROUP_ZONES["XSHG"], begins + 900 * quarter, group="XSHG") for quarter in range(days * 96)]
+    slots = [_everyone(slot, world.keys) for slot in known]
+    quiet, surging = simulate(world, seed), simulate(replace(world, surges=True), seed + 1)
+    trace, unaware = run(quiet, slots=slots), run(quiet, group="XSHG")
+    fa = {
+        name: _on(trace.ln_m, own, lambda ln_m: alarms_per_key_day(ln_m, 8.1, start=0))
+        for name, own in (("usual_days", usual), ("holidays", holidays), ("days_after", after))
+    }
+    found = run(surging, slots=slots).ln_m
+
+    def recall_on(own: tuple[int, ...]) -> float:
+        events = [event for event in surging.events if event.onset // DAY in own]
+        hit = score(found, events, 8.1, start=warm_up * DAY).hits
+        return len(hit) / max(len(events), 1)
+
+    def seen_to_expected(one: Trace, own: tuple[int, ...]) -> float:
+        return _on(quiet.y, own, lambda y: float(y.sum())) / _on(one.expected, own, lambda mean: float(mean.sum()))
+
+    recall = {"holidays": recall_on(holidays), "weekends": recall_on(weekends)}
+    return {
+        "fa": fa, "fa_more": max(fa["holidays"], fa["days_after"]) - fa["usual_days"],
+        "recall": recall, "recall_less": recall["weekends"] - recall["holidays"],
+        "seen_to_expected": {"holidays": seen_to_expected(trace, holidays), "days_after": seen_to_expected(trace, after),
+                             "holidays_unknown": seen_to_expected(unaware, holidays)},
+    }  # fmt: skip
+
+
+def _on(series: Any, days: tuple[int, ...], measure: Callable[[Any], float]) -> float:
+    """The mean of a measure over single days."""
+    return float(np.mean([measure(series[day * DAY : (day + 1) * DAY]) for day in days]))
+
+
 def _everyone(slot: Slot, keys: int) -> Slot:
     return slot.take(np.zeros(keys, np.int64))
 

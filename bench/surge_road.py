@@ -104,10 +104,10 @@ def scored(traffic: Traffic, subjects: list[Entry], *, missed: float = 0.0, seed
                 index=0, id=f"d{number}", story=f"{one.subject}-{one.copy_of if echo else one.story}", echo=echo,
                 published_at=one.at_ms, ingested_at=one.at_ms + 500, feed="news" if one.news else "comments",
                 source=f"publisher{number % 6}" if one.news else f"forum{number % 3}",
-                author="" if one.news else f"a{one.author}", about=[subjects[one.subject].id],
+                author="" if one.news else f"a{one.author}", about=(subjects[one.subject].id,),
                 # What a folder misses still begins with the words it copies.
                 excerpt=f"story {one.subject} {one.copy_of if one.copy_of >= 0 else one.story} in the very same eight words",
-                rows=[Row(subjects[one.subject].id, LABELS[one.tone], 0.9)],
+                rows=(Row(subjects[one.subject].id, LABELS[one.tone], 0.9),),
             )
         )  # fmt: skip
     return found

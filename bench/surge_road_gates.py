@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from bench import surge_road, traffic, traffic_texts
@@ -14,7 +15,7 @@ from bench.surge_gates import Result, sized
 from bench.surge_scoring import COOLDOWN_MIN, GRACE_MIN, Trace, run
 from bench.surge_simulator import DAY, Counts, Stream, simulate
 from groundswell import times
-from stream import subjects
+from stream import evidence, subjects
 from stream.detect import EXCESS, HISTORY_STEPS, MARGIN
 from stream.surge_reading import onset, recompute
 
@@ -116,11 +117,13 @@ def _asked(seed: int, days: int, number: int, surges: int, storms: int) -> traff
 
 def cut(seed: int, key_days: int = 24) -> Result:
     """The same stream gives the same alerts, buckets and evidence however it is cut, stopped and started; and, in any order
-    that the lateness allows, the same alerts."""
+    that the lateness allows, the same alerts. Each evidence record decides the same once more."""
     number = max(4, key_days // 3)
     asked = _asked(seed, 3, number, surges=number, storms=number // 2)
     known = surge_road.directory()
     documents = surge_road.scored(traffic.simulate(asked), list(asked.subjects))
+
+    replayed: list[bool] = []
 
     def played(given: list[Any], pieces: int, *, stopped: bool) -> list[tuple[str, str, str]]:
         road = surge_road.Road(known)
@@ -129,6 +132,9 @@ def cut(seed: int, key_days: int = 24) -> Result:
                 road.take(record)
             if stopped:
                 road.reload()
+        replayed.extend(
+            evidence.replay(msgspec.json.decode(msgspec.json.encode(one.evidence))) is None for one in road.told
+        )
         return road.alerts()
 
     whole = played(documents, 1, stopped=False)
@@ -143,6 +149,7 @@ def cut(seed: int, key_days: int = 24) -> Result:
         "cuts_with_the_same_alerts_and_evidence": same(cuts, 3),
         "orders_with_the_same_alerts": same(mixed, 1),
         "orders_with_the_same_alerts_and_evidence": same(mixed, 3),
+        "evidence_decided_again": sum(replayed) / max(len(replayed), 1),
     }
 
 
@@ -197,8 +204,3 @@ def road(seed: int, key_days: int = 280, missed: float = 0.0) -> Result:
             for subject, at in fired
         ),
     }
-
-
-def market(seed: int, key_days: int = 0) -> Result:  # noqa: ARG001
-    """A shock to a quarter of a market is one parent alert. Not built: no subject carries the excess of another yet."""
-    return {"not_built": "children are not judged by their excess over a market subject"}

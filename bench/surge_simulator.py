@@ -50,7 +50,8 @@ class Stream:
 
 @dataclass(frozen=True)
 class World:
-    """How the subjects behave. Standard deviations are of logs; the wander forgets within `wander_minutes`."""
+    """How the subjects behave. Standard deviations are of logs; the wander forgets within `wander_minutes`. `planted`: these events,
+    not those that `surges` would plant by chance. `holidays`: days of the world on which talk is as on a weekend."""
 
     days: int = 28
     keys: int = 100
@@ -67,6 +68,8 @@ class World:
     step_factor: float = 1.0
     shift_after_day: float = 0.0
     shift_minutes: int = 0
+    planted: tuple[Planted, ...] = ()
+    holidays: tuple[int, ...] = ()
 
 
 def season() -> Floats:
@@ -111,7 +114,7 @@ def simulate(world: World, seed: int) -> Stream:
     rng = np.random.default_rng(seed)
     minutes, keys = world.days * DAY, world.keys
     rate = np.resize(np.array(world.rates), keys)
-    events = _plant(rng, world) if world.surges or world.share_events else ()
+    events = world.planted or (_plant(rng, world) if world.surges or world.share_events else ())
     week = season()
     at = np.arange(minutes)
     at = np.where(at >= world.shift_after_day * DAY, at + world.shift_minutes, at) if world.shift_minutes else at
@@ -122,7 +125,8 @@ def simulate(world: World, seed: int) -> Stream:
     if world.step_factor != 1.0:
         common[world.warm_up_days * DAY :] += np.log(world.step_factor)
     np.exp(common, out=common)
-    common *= week[at % WEEK][:, None] * rate
+    resting = np.isin(at // DAY, world.holidays)
+    common *= np.where(resting, week[5 * DAY + at % DAY], week[at % WEEK])[:, None] * rate
     common *= rng.gamma(world.burst_shape, 1 / world.burst_shape, (minutes, keys))
 
     share = rng.beta(8, 32, keys)

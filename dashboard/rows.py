@@ -76,7 +76,7 @@ def pulse(rows: "dict[str, LiveRow]") -> dict[str, Any]:
     counted = {"subjects": len(rows) - (own is not None), "firing": states.count("firing")}
     if own is not None:
         return {**subject_row(own), **counted}
-    companies = [row for row in rows.values() if "|" not in row.subject and row.kind != "topic"]
+    companies = [row for row in rows.values() if "|" not in row.subject and row.kind not in ("topic", "market")]
     mentions = sum(row.mentions_15 for row in companies)
     negatives = sum(row.negatives_15 for row in companies)
     return {

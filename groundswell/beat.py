@@ -29,6 +29,7 @@ class Beat(Struct, kw_only=True, frozen=True):
     in_flight: int = 0
     lag: int = 0  # messages behind the end of its input
     note: str = ""
+    rules: str = ""  # revision of the rules in force, of a process that runs some
 
 
 def fares(note: str, slow: str) -> dict[str, str]:

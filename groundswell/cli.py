@@ -28,6 +28,8 @@ COMMANDS = {
     # look
     "watch": ("look", "A live view of subjects and alerts in this terminal."),
     "alerts": ("look", "List alerts."),
+    "evidence": ("evidence", "What an alert stands on: show, decide again, export signed, verify."),
+    "why": ("why", "Why a subject did not fire, and how much more it would have taken."),
     "accounting": ("look", "What became of every input, stage by stage."),
     "dead-letters": ("dead_letters", "List inputs that were refused, show one, send them again."),
     "deliveries": ("deliveries", "List delivery attempts, show one, send again what was missed."),
@@ -36,13 +38,23 @@ COMMANDS = {
     # history
     "replay": ("replay", "Score a historical file as if it were happening."),
     "detect-series": ("series", "Find what is unusual in any series of numbers: CSV with timestamp,value."),
+    "backtest": (
+        "backtest",
+        "How often it would have fired, on what, how early: the past played through the detector.",
+    ),
+    "shadow": ("shadow", "Run another sensitivity or new rules beside what is live; list the differences."),
+    "import-history": ("history", "Teach a new installation what is usual, from counts or tagged records."),
     "simulate": ("simulate", "Make realistic traffic whose surges are known: documents or counts."),
     # alerts and people
     "ack": ("acks", "Say that somebody has seen an episode."),
     "unack": ("acks", "Take that back."),
     "drill": ("drill", "Send a marked surge the whole road and see who hears of it."),
     "silences": ("silences", "Keep messages back for a time, list or end that."),
+    "rules": ("rules", "Alerts by rules of your own: check a file, apply it, list, remove."),
     "endpoints": ("endpoints", "Add, list, test, change or remove the places that alerts go to."),
+    "events": ("events", "Check a file of scheduled events: results, data releases."),
+    "watchlist": ("watchlists", "Subjects to look at first: they get half of the false-alarm budget."),
+    "sensitivity": ("watchlists", "How much it takes to alert, for all subjects or for one."),
     # set up
     "topology": ("setup", "Show the Kafka topics; --create makes them."),
     "settings": ("setup", "Show the settings in force."),

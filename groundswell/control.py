@@ -1,4 +1,4 @@
-"""What people set while everything runs: endpoints, acknowledgements, silences, errands. One compacted topic, one view of it.
+"""What people set while everything runs: endpoints, silences, rules, watchlists and so on. One compacted topic, one view of it.
 
 Only the command line and the dashboard write (`write`, `erase`); every stage reads from the beginning (`follow`).
 """
@@ -12,7 +12,17 @@ from aiokafka.errors import KafkaError
 
 from groundswell.connect import acknowledged, open_consumer
 from groundswell.errors import TopicsMissing, WrongShape
-from groundswell.records import Acknowledgement, ControlObject, Endpoint, Errand, Incarnation, Silence
+from groundswell.records import (
+    Acknowledgement,
+    ControlObject,
+    Endpoint,
+    Errand,
+    Incarnation,
+    RuleSet,
+    Sensitivity,
+    Silence,
+    Watchlist,
+)
 from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream.topology import CONTROL, Topology
@@ -32,13 +42,24 @@ class ControlView:
         self.acks: dict[str, Acknowledgement] = {}
         self.silences: dict[str, Silence] = {}
         self.errands: dict[str, Errand] = {}
+        self.rules: dict[str, RuleSet] = {}
+        self.watchlists: dict[str, Watchlist] = {}
+        self.sensitivities: dict[str, Sensitivity] = {}
         self.incarnation = ""
         self.revision = 0
 
     def apply(self, key: str, value: bytes | None) -> None:
         """Take up one record; None forgets the object. Raises WrongShape and leaves the view as it was."""
         found = None if value is None else _object(key, value)
-        for kind in (self.endpoints, self.acks, self.silences, self.errands):
+        for kind in (
+            self.endpoints,
+            self.acks,
+            self.silences,
+            self.errands,
+            self.rules,
+            self.watchlists,
+            self.sensitivities,
+        ):
             kind.pop(key, None)
         match found:
             case Endpoint():
@@ -49,6 +70,12 @@ class ControlView:
                 self.silences[key] = found
             case Errand():
                 self.errands[key] = found
+            case RuleSet():
+                self.rules[key] = found
+            case Watchlist():
+                self.watchlists[key] = found
+            case Sensitivity():
+                self.sensitivities[key] = found
             case Incarnation():
                 self.incarnation = found.id
         self.revision += 1
@@ -74,6 +101,20 @@ async def follow(
                 _take_up(view, record)
     finally:
         await consumer.stop()
+
+
+async def followed(
+    settings: Settings, topology: Topology, view: ControlView, stop: asyncio.Event
+) -> asyncio.Task[None]:
+    """Start to `follow`, and return once `view` has all that was written before. Raises as `follow`."""
+    ready = asyncio.Event()
+    following = asyncio.create_task(follow(settings, topology, view, stop, ready))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if following.done():
+        await following
+    return following
 
 
 async def write(producer: AIOKafkaProducer, topology: Topology, thing: ControlObject) -> None:

@@ -57,6 +57,11 @@ class Detected(StrEnum):
     NEW_LEVEL = "new_level"
     REOPENED = "reopened"
     UPDATED = "updated"
+    RULE_MATCHED = "rule_matched"  # a user's own rule holds
+    RULE_RESOLVED = "rule_resolved"
+    RULE_ENDED = "rule_ended"  # it was changed or removed while it held
+    SINGLE_DOCUMENT = "single_document"  # one text of a severe topic from a trusted source
+    HELD_SINGLE_BUDGET = "held_single_budget"  # the same, and the day's number of such alerts was used up
     CANARY = "canary"  # a canary document came through
 
 

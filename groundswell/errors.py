@@ -217,6 +217,15 @@ class NoSuchEpisode(Refused):
     remedy = "`groundswell alerts` and GET /api/v1/alerts list the newest."
 
 
+class BrokenEvidence(Refused):
+    """This is not the evidence that was signed."""
+
+    reason = "broken_evidence"
+    remedy = (
+        "Ask for the file again; `groundswell evidence replay FILE` shows whether its decision still follows from it."
+    )
+
+
 class NoSuchSilence(Refused):
     """There is no silence of this id."""
 
@@ -229,6 +238,31 @@ class NoAcknowledgement(Refused):
 
     reason = "no_acknowledgement"
     remedy = "Nothing to take back."
+
+
+class BadRule(Refused):
+    """A rule cannot be what it says. `key` names where it is wrong."""
+
+    reason = "bad_rule"
+    remedy = "docs/rules.md has the grammar and examples."
+
+    def __init__(self, place: str, key: str, what: str, remedy: str) -> None:
+        super().__init__(f"{place}, {key}: {what}", remedy=remedy)
+        self.place, self.key = place, key
+
+
+class NoSuchRule(Refused):
+    """There is no rule or file of rules of this id."""
+
+    reason = "no_such_rule"
+    remedy = "`groundswell rules list` shows the ids."
+
+
+class NoSuchSubject(Refused):
+    """Nothing of this name is counted."""
+
+    reason = "no_such_subject"
+    remedy = "Write an id or a name: XNAS:AAPL, Apple, topic:fraud."
 
 
 class TooManyEndpoints(Refused):

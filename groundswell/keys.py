@@ -1,7 +1,7 @@
 """Every Redis key, in one place. Braces keep what changes together in one cluster slot; {n} is the namespace.
 
 {n}:{s17}:st                      hash: owner, rev, off, inc, gen, wm, closed, newest, marks d<partition>, books, warm (rebuild), ck
-{n}:{s17}:b:<subject>:<hour>      hash: minute byte -> five counters packed (pack_bucket); expires
+{n}:{s17}:b:<subject>:<hour>      hash: minute byte -> five counters packed (pack_counters); expires
 {n}:{s17}:x:<subject>             hash: epoch quarter -> Expectation
 {n}:{s17}:doc:<subject>           zset: published_at -> DocumentCard JSON, newest 60
 {n}:{s17}:neg:<subject>           list: DocumentCard JSON of the newest negative originals (what an alert is made of)
@@ -10,6 +10,8 @@
 {n}:{s17}:ep                      hash: subject -> open episode
 {n}:{s17}:out                     list: alert events not yet on their topic
 {n}:{s17}:shut                    list: steps that the clock closed, not yet on theirs
+{n}:{s17}:rules                   string: JSON rule_watch.Kept, how each rule stands with each subject
+{n}:{s17}:sv:<sieve>:<hour>       hash: minute byte and subject -> negatives, mentions, reach of the texts that a rule is about; expires
 {n}:{s17}:wait                    list: alert events found by a rebuild, until it is known which were told before
 {n}:live:{17}                     string: JSON LiveRow[] of one scored partition, once a second
 {n}:alerts, {n}:alert:<episode>   zset and JSON AlertView: what the relay has published
@@ -24,23 +26,40 @@
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from groundswell.records import Bucket
 
-BUCKET = struct.Struct("<5I")
+_WIDTHS = tuple((256 << 8 * (size - 1), struct.Struct(f"<5{code}")) for size, code in ((1, "B"), (2, "H"), (4, "I")))
+_BY_LENGTH = {width.size: width for _, width in _WIDTHS}
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 QUARTER_MS = 900_000
 
 
+def pack_counters(counters: Sequence[int]) -> bytes:
+    """Negative, neutral, positive, unsure, echoes, each in as many bytes as the largest needs: 5, 10 or 20 in all. A minute of most
+    subjects is 5, and an hour of such minutes stays in a quarter of the memory."""
+    largest = max(counters)
+    for limit, width in _WIDTHS:
+        if largest < limit:
+            return width.pack(*counters)
+    raise OverflowError(f"a minute of {largest} documents")
+
+
 def pack_bucket(bucket: Bucket) -> bytes:
-    """20 bytes: negative, neutral, positive, unsure, echoes."""
-    return BUCKET.pack(bucket.negative, bucket.neutral, bucket.positive, bucket.unsure, bucket.echoes)
+    """As `pack_counters`."""
+    return pack_counters((bucket.negative, bucket.neutral, bucket.positive, bucket.unsure, bucket.echoes))
+
+
+def unpack_counters(raw: bytes) -> tuple[int, ...]:
+    """What `pack_counters` packed; the length says how. Version 0.1 wrote 20 bytes always."""
+    return _BY_LENGTH[len(raw)].unpack(raw)
 
 
 def unpack_bucket(raw: bytes) -> Bucket:
-    return Bucket(*BUCKET.unpack(raw))
+    return Bucket(*unpack_counters(raw))
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,13 @@ class Keys:
 
     def shut(self, scored: int) -> str:
         return f"{self._slot(scored)}:shut"
+
+    def rules(self, scored: int) -> str:
+        return f"{self._slot(scored)}:rules"
+
+    def sieved(self, scored: int, sieve: str, hour: int) -> str:
+        """Counts of some of the texts; `hour` is epoch milliseconds divided by HOUR_MS."""
+        return f"{self._slot(scored)}:sv:{sieve}:{hour}"
 
     def waiting(self, scored: int) -> str:
         return f"{self._slot(scored)}:wait"

@@ -14,6 +14,7 @@ MAX_DOCUMENTS = 500  # in one message
 NEGATIVE, NEUTRAL, POSITIVE = "negative", "neutral", "positive"
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+PositiveRate = Annotated[float, Meta(gt=0, le=1_000)]
 
 
 class InboundDocument(Struct, kw_only=True, omit_defaults=True):
@@ -75,7 +76,7 @@ class Document(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
-class Row(Struct, frozen=True, array_like=True):
+class Row(Struct, frozen=True, array_like=True, gc=False):
     """What one document says about one subject: the likeliest polarity and the calibrated shares (neutral has the
     rest), so that another floor for `unsure` can be tried on old rows."""
 
@@ -117,8 +118,9 @@ class Tagged(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v
     model: str = ""
 
 
-class ScoredDocument(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A document's rows for one scored partition, with what a page shows of it."""
+class ScoredDocument(Struct, kw_only=True, frozen=True, omit_defaults=True, gc=False):
+    """A document's rows for one scored partition, with what a page shows of it. Tuples, and outside the garbage collector, which
+    would walk a batch of thousands time and again: none of them can refer to itself."""
 
     index: int
     id: str
@@ -133,9 +135,9 @@ class ScoredDocument(Struct, kw_only=True, frozen=True, omit_defaults=True):
     title: str = ""
     url: str = ""
     excerpt: str = ""  # the deciding sentence
-    about: list[str] = []  # all companies it names: a topic's surge may be one company's
-    topics: list[str] = []
-    rows: list[Row] = []
+    about: tuple[str, ...] = ()  # all companies it names: a topic's surge may be one company's
+    topics: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 class ScoredBatch(Struct, kw_only=True, frozen=True, tag_field="v", tag=1):
@@ -184,9 +186,13 @@ class Expected(Struct, kw_only=True, frozen=True):
     high: int
 
 
-class AlertRule(Struct, kw_only=True, frozen=True):
+class AlertRule(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What an alert was decided by: the detector's `negative-surge`, or a rule of a user's own (docs/rules.md)."""
+
     id: str
     version: int
+    name: dict[str, str] = {}  # by language; only of a user's own rules
+    bounded: bool = True  # the false-alarm budget holds for it: never for a user's own rule
 
 
 class AlertSubject(Struct, kw_only=True, frozen=True):
@@ -232,6 +238,14 @@ class Acknowledged(Struct, kw_only=True, frozen=True):
     assigned: str = ""
 
 
+class Peak(Struct, kw_only=True, frozen=True):
+    """The stretch of `window_s` seconds from `at` (RFC 3339) that held the most negatives since the onset."""
+
+    at: str
+    negatives: int
+    window_s: int
+
+
 class AlertData(Struct, kw_only=True, frozen=True):
     """The state of one episode at one transition. Times are RFC 3339, UTC."""
 
@@ -240,10 +254,10 @@ class AlertData(Struct, kw_only=True, frozen=True):
     state: Literal["firing", "recovering", "resolved"]
     previous_state: str
     test: bool
-    severity: Literal["warning", "critical"]
+    severity: Literal["notice", "warning", "critical"]
     rule: AlertRule
     subject: AlertSubject
-    kind: Literal["count", "share", "both"]
+    kind: Literal["count", "share", "both", "document"]  # document: one text alone, by the rule single-document
     started_at: str  # the onset
     detected_at: str
     resolved_at: str | None
@@ -265,6 +279,11 @@ class AlertData(Struct, kw_only=True, frozen=True):
     topics: list[CauseCount] = []  # what the negative texts are about, most first
     sources: list[CauseCount] = []  # who published them, most first
     acknowledged: Acknowledged | None = None
+    peak: Peak | None = None
+    fires_up_to: float = 0.0  # by how much all expectations could be multiplied, and it would still fire; 0: not known
+    during: str = ""  # the scheduled event that it falls into: earnings
+    trend: Literal["", "growing", "steady", "fading"] = ""  # the last quarter of an hour against the one before
+    ended: Literal["", "calm", "new_level"] = ""  # how: it calmed down, or it lasted until it was the usual
 
 
 AlertType = Literal[
@@ -300,7 +319,7 @@ class Secret(Struct, kw_only=True, frozen=True):
     ct: str
 
 
-Severity = Literal["warning", "critical"]
+Severity = Literal["notice", "warning", "critical"]
 Channel = Literal[
     "webhook", "feishu", "dingtalk", "wecom", "slack", "telegram", "discord", "teams", "email", "pagerduty", "alertmanager"
 ]  # fmt: skip
@@ -376,6 +395,37 @@ class Errand(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="k
     all: bool = False  # replay: those that were delivered too
 
 
+class RuleSet(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="rules"):
+    """Rules of a user's own from one file, which replace what was there of that file. Each is read by stream/rules.py alone, so that
+    a reader refuses whole what it does not know."""
+
+    id: str  # rules_<name of the file>
+    rules: list[dict[str, Any]]
+    by: str
+    at: int
+
+
+class Watchlist(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="watchlist"):
+    """Subjects that somebody looks at first: all watchlists together get half of the false-alarm budget."""
+
+    id: str  # watchlist_<name>
+    name: str
+    subjects: list[str]  # ids and patterns: XNAS:AAPL, topic:*
+    by: str
+    at: int
+
+
+class Sensitivity(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="sensitivity"):
+    """How much it takes to alert, of one subject or of one rule over all subjects. A number is false alarms a day."""
+
+    id: str  # sensitivity_<subject or rule>
+    value: Literal["fewer", "balanced", "more"] | PositiveRate
+    subject: str = ""
+    rule: str = ""
+    by: str
+    at: int
+
+
 class Incarnation(Struct, kw_only=True, frozen=True, tag_field="kind", tag="incarnation"):
     """One set of topics. Made by `groundswell topology --create`; guards offsets kept in Redis against topics made anew."""
 
@@ -383,7 +433,7 @@ class Incarnation(Struct, kw_only=True, frozen=True, tag_field="kind", tag="inca
     made_at: int
 
 
-ControlObject = Endpoint | Acknowledgement | Silence | Errand | Incarnation
+ControlObject = Endpoint | Acknowledgement | Silence | Errand | RuleSet | Watchlist | Sensitivity | Incarnation
 
 
 class DeliveryOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
@@ -455,6 +505,8 @@ class LiveRow(Struct, kw_only=True, frozen=True):
     spark: list[int]  # negatives per five minutes, 36 of them, oldest first
     minutes: list[list[int]]  # [minute, negatives, neutral, positive] of the newest and of late-corrected minutes
     episode: str = ""
+    learned_negatives: int = 0  # while it is `learning`: either of these two is enough, 20 or a day
+    learned_s: int = 0
 
 
 class DocumentCard(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -474,8 +526,8 @@ class DocumentCard(Struct, kw_only=True, frozen=True, omit_defaults=True):
     url: str = ""
     unsure: bool = False
     echo: bool = False
-    about: list[str] = []
-    topics: list[str] = []
+    about: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
 
 
 class AlertView(Struct, kw_only=True, frozen=True):

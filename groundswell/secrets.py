@@ -10,6 +10,8 @@ import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from groundswell.errors import NoSecretKey
 from groundswell.records import Secret
@@ -34,9 +36,7 @@ class SecretBox:
 
     def __init__(self, keys: str) -> None:
         """`keys` is base64 of 32 bytes, or several of these by comma. Raises NoSecretKey when one is not, or none is given."""
-        ring = [_key_bytes(key.strip()) for key in keys.split(",") if key.strip()]
-        if not ring:
-            raise NoSecretKey
+        ring = _ring(keys)
         self._ciphers = {_kid(raw): AESGCM(raw) for raw in ring}
         self.kid = _kid(ring[0])
 
@@ -60,6 +60,19 @@ class SecretBox:
     def is_current(self, secret: Secret) -> bool:
         """Whether it is sealed with the first key; the others may go once all are."""
         return secret.kid == self.kid
+
+
+def derived(keys: str, purpose: str) -> list[bytes]:
+    """32 bytes for another purpose, of each key of a ring in its order (HKDF, RFC 5869): they tell nothing of the key itself. Raises
+    NoSecretKey."""
+    return [HKDF(SHA256(), KEY_BYTES, None, f"groundswell {purpose}".encode()).derive(key) for key in _ring(keys)]
+
+
+def _ring(keys: str) -> list[bytes]:
+    ring = [_key_bytes(key.strip()) for key in keys.split(",") if key.strip()]
+    if not ring:
+        raise NoSecretKey
+    return ring
 
 
 def _key_bytes(key: str) -> bytes:

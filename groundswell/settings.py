@@ -78,7 +78,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # aggregate and detect
     step_s: Annotated[int, Meta(ge=60, le=3_600)] = 60  # the detector's step; buckets are always minutes
-    sensitivity: Literal["fewer", "balanced", "more"] = "balanced"  # at most 1, 5 or 20 false alarms a day in all
+    sensitivity: Literal["fewer", "balanced", "more"] | Annotated[float, Meta(gt=0, le=1_000)] = (
+        "balanced"  # at most 1, 5, 20, or so many false alarms a day in all
+    )
+    line: Literal["guaranteed", "calibrated"] = (
+        "guaranteed"  # that budget by the bound, or as measured on simulated talk
+    )
+    trusted_sources: list[
+        str
+    ] = []  # one negative text of theirs on fraud, default, regulation or safety may alert alone
+    events: str = ""  # CSV file of scheduled events: subject, start, end, kind, factor; read at the start of aggregate
     lateness_s: Seconds = 30.0  # a bucket closes this long after its end, by event time
     idle_s: Seconds = 60.0  # without new rows the clock closes buckets
 

@@ -66,12 +66,31 @@ CLOCK_SKEW = Gauge(
 WAITING = Gauge("groundswell_delivery_waiting", "Events that wait for an endpoint.", ["endpoint"])
 CANARY = Gauge("groundswell_watchdog_timestamp_seconds", "When the newest canary that came the whole road was written.")
 DRILLS = Counter("groundswell_drills", "Fire drills by how they ended: alerted or missed.", ["outcome"])
+LOG_LOST = Counter("groundswell_log_writes_lost", "Writes of the log that failed: most often a full disk.")
 STREAMS = Gauge("groundswell_sse_clients", "Browsers that listen to the live stream.")
+
+
+class _StandardError:
+    """Where the log goes. A disk that is full costs lines of it, which are counted, and never the process."""
+
+    def write(self, text: str) -> int:
+        try:
+            return sys.stderr.write(text)
+        except OSError:
+            LOG_LOST.inc()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            LOG_LOST.inc()
 
 
 def configure(style: str, level: str, **fields: Any) -> None:
     """Set up logging of this process once; `fields` (stage, instance) are on every line."""
     numeric = getattr(logging, level.upper())
+    stream: Any = _StandardError()
     json_lines = style == "json" or (style == "auto" and not sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -85,11 +104,11 @@ def configure(style: str, level: str, **fields: Any) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**fields)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -29,6 +29,7 @@ STALE_S = 180
 LINES_BESIDE_SUBJECTS = 10
 MAX_ALERTS = 6
 BARS = "▁▂▃▄▅▆▇█"
+LEARNING_NEGATIVES, LEARNING_H = 20, 24  # either is enough (stream.surge.Settings)
 MARKS = {"firing": "◆", "recovering": "◇", "pending": "◈", "learning": "…", "warming": "…", "no_data": "×"}
 # Orange, not red: red means rising in China, and the pages use the same.
 HOT, SOFT = "dark_orange", "bright_black"
@@ -99,8 +100,8 @@ def subjects(rows: Sequence[LiveRow], room: int) -> Table:
     for name in ("Negative", "Expected", "Reach"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("Last 3 h", no_wrap=True, min_width=18)
-    table.add_column("State", no_wrap=True, min_width=12)
     apart = [row for row in rows if row.subject != MARKET]
+    table.add_column("State", no_wrap=True, min_width=12)
     for row in sorted(apart, key=lambda row: (-max(row.evidence, REST), -row.negatives_15, row.subject))[:room]:
         known = row.state not in ("learning", "no_data")
         raised = known and row.negatives_15 > row.high_15
@@ -111,9 +112,16 @@ def subjects(rows: Sequence[LiveRow], room: int) -> Table:
             Text(f"{row.low_15}–{row.high_15}" if known else "–", style=SOFT),
             Text(str(row.reach_15), style=SOFT),
             Text(spark(row.spark[-36:]), style=style or SOFT),
-            Text(f"{MARKS.get(row.state, '·')} {safe(row.state, 20)}", style=style),
+            Text(f"{MARKS.get(row.state, '·')} {safe(row.state, 20)}{learned(row)}", style=style),
         )
     return table
+
+
+def learned(row: LiveRow) -> str:
+    """How far a subject is that is still learning: negatives and hours, either is enough. Short, for narrow terminals."""
+    if row.state != "learning":
+        return ""
+    return f" {row.learned_negatives}/{LEARNING_NEGATIVES}, {row.learned_s // 3600}/{LEARNING_H} h"
 
 
 def alert_lines(alerts: Sequence[AlertView]) -> RenderableType:

@@ -3,8 +3,8 @@
 
     scripts/recount.py --kafka HOST:PORT --redis redis://HOST:PORT/0 [--prefix groundswell]
 
-A document counts once, by source and id, in the minute it was published, for each company it mentions and for the market. What a
-model says (polarity, topics) cannot be recounted; the sum of a bucket's five counters can. Rows that came more than a day late are in the
+A document counts once, by source and id, in the minute it was published, for each company it mentions and for all talk (`market`). What
+the product knows or a model says (markets, polarity, topics) cannot be recounted; the sum of a bucket's five counters can. Rows that came more than a day late are in the
 log and not in Redis: `groundswell accounting` counts them. Prints JSON; exit status 1 when a bucket differs. The log keeps seven
 days and Redis two, so it is for an installation younger than that, as in a test.
 """
@@ -30,11 +30,10 @@ async def of_the_log(kafka: str, prefix: str) -> tuple[Buckets, int, int]:
     async with AIOKafkaConsumer(
         f"{prefix}.documents.v1", bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest"
     ) as consumer:
-        async with asyncio.timeout(
-            30
-        ):  # a busy broker does not know its topics at once; no partition would be no document
-            while not consumer.assignment():
-                await asyncio.sleep(0.1)
+        for _ in range(300):  # a busy broker does not know its topics at once, and no partition would be no document
+            if consumer.assignment():
+                break
+            await asyncio.sleep(0.1)
         ends = await consumer.end_offsets(consumer.assignment())
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
@@ -52,15 +51,17 @@ async def of_the_log(kafka: str, prefix: str) -> tuple[Buckets, int, int]:
 
 
 async def of_redis(url: str, prefix: str) -> Buckets:
-    """Documents by bucket, whatever their polarity: negative, neutral, positive, unsure and echoes together. Without topics."""
+    """Documents by bucket, whatever their polarity: negative, neutral, positive, unsure and echoes together. Without topics and the
+    markets of exchanges: which company is of which is the product's knowledge."""
     counts = Buckets()
     async with Redis.from_url(url) as redis:
         async for key in redis.scan_iter(match=f"{prefix}:{{s*}}:b:*", count=1_000):
             subject, _, hour = key.decode().partition("}:b:")[2].rpartition(":")
-            if not subject.startswith("topic:"):
+            if not subject.startswith(("topic:", "market:")):
                 minutes: dict[Any, Any] = await redis.hgetall(key)
                 for minute, packed in minutes.items():
-                    counts[subject, int(hour) * HOUR_MS + minute[0] * MINUTE_MS] = sum(struct.unpack("<5I", packed))
+                    counters = struct.unpack("<5" + "BHI"[len(packed) // 10], packed)  # of 1, 2 or 4 bytes each
+                    counts[subject, int(hour) * HOUR_MS + minute[0] * MINUTE_MS] = sum(counters)
     return counts
 
 

@@ -9,8 +9,8 @@ side by side: the verbs, the rebuild, one batch, the process.
 
 import asyncio
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,21 +19,22 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from groundswell import __version__, beat, times
+from groundswell import beat, control, times
 from groundswell.clock import Clock
 from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
+from groundswell.control import ControlView
 from groundswell.decisions import Detected
-from groundswell.errors import Fenced, Poison, ProduceFailed, Refused, TopicsMissing, UnknownVersion
-from groundswell.keys import QUARTER_MS, Keys
-from groundswell.records import DeadLetter, DocumentCard, ScoredBatch, Source
+from groundswell.errors import Fenced, Poison, ProduceFailed, RedisAway, Refused, TopicsMissing, UnknownVersion
+from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
+from groundswell.records import NEGATIVE, DeadLetter, ScoredBatch, Source
 from groundswell.settings import Settings
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, RECORDS, WARMING, WATERMARK, log, tell
 from groundswell.text import safe
-from stream import create, entities, generation, surge
+from stream import calendars, create, entities, generation, history, lines, rule_store, rules_in_force, surge
 from stream.baselines import Closed, checkpoint, encode, write
 from stream.canary import watchdogs
 from stream.crashes import RedisCrashes
-from stream.detect import HISTORY_STEPS, Detector, Policy, Transition, card, expectation
+from stream.detect import CARDS, HISTORY_STEPS, Detector, Policy, Transition, card, expectation
 from stream.directory import Directory
 from stream.generation import Generation
 from stream.live import show
@@ -42,10 +43,24 @@ from stream.packs import packs_of
 from stream.partition_loop import Bounds, PartitionLoop, Record
 from stream.rebuild import KafkaPast, Past, Plan
 from stream.relay import Outgoing, decode_outgoing, enlist, relay
-from stream.store import Loaded, Store, Writes
+from stream.rule_watch import RuleWatch
+from stream.rules_in_force import InForce
+from stream.store import CARDS_SHOWN, Loaded, Store, Writes
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import SCORED, Topology
-from stream.windows import Applied, Window, advance, advance_idle, due_steps, first_step, fold, is_new, skip, touches
+from stream.windows import (
+    Applied,
+    Window,
+    advance,
+    advance_idle,
+    closes_ms,
+    cold,
+    due_steps,
+    first_step,
+    is_new,
+    skip,
+    stretch,
+)
 
 HOLE_MS = 2 * 86_400_000  # a longer silence of a partition is missing data
 CHECKPOINT_MS = 86_400_000
@@ -68,11 +83,12 @@ class Part:
     window: Window
     detector: Detector
     last_row_s: float
+    rules: RuleWatch = field(default_factory=RuleWatch)
     drawn: tuple[int, int] = (0, 0)  # quarter hour up to which bands are written, for how many subjects
     dirty: bool = True  # something for the live view
     outbox: bool = True  # something may wait for the relay
     plan: Plan | None = None  # a rebuild is under way: nothing is told, pages show `warming`
-    generation: str = ""
+    generation: Generation = field(default_factory=lambda: Generation(""))
     checkpointed_ms: int = 0
     closed: Closed | None = None  # the silence that the clock closed last
     half_done: bool = False  # a batch is in work: memory is ahead of Redis
@@ -106,14 +122,19 @@ class AggregateWork:
 
     def __init__(
         self, topology: Topology, store: Store, producer: AIOKafkaProducer, directory: Directory, policy: Policy, clock: Clock,
-        *, idle_s: float, event_time: bool = False, past: Past | None = None,
+        *, idle_s: float, event_time: bool = False, past: Past | None = None, view: ControlView | None = None,
+        judged_by: Callable[[ControlView], Policy] | None = None,
     ) -> None:  # fmt: skip
-        """Without a `past` nothing is rebuilt and no checkpoint written: a partition without state begins at the beginning."""
-        self._past = past
+        """Without a `past` nothing is rebuilt and no checkpoint written: a partition without state begins at the beginning. `view`: what
+        people set, as it stands now; looked at before each batch, so that nothing changes within one. `judged_by`: the policy that
+        follows from it."""
+        self._past, self._view = past, view or ControlView()
         self.ending = False  # set before the loop stops: then each partition leaves a checkpoint
         self._topology, self._store, self._producer, self._clock = topology, store, producer, clock
         self._directory, self._policy, self._idle_s, self._event_time = directory, policy, idle_s, event_time
         self._keys = Keys(topology.prefix)
+        self._force, self._looked = InForce(), -1
+        self._judged_by, self._judged_at = judged_by, -1
         self.parts: dict[int, Part] = {}
 
     # -- the five verbs -----------------------------------------------------------------------------------------------
@@ -143,12 +164,16 @@ class AggregateWork:
             self._detector(partition, loaded),
             self._clock.monotonic_s(),
             plan=plan,
-            generation=generation.id,
+            generation=generation,
             checkpointed_ms=loaded.checkpointed_ms or self._clock.now_ms(),
         )
+        part.rules.restore(await rule_store.kept(self._store, self._keys, partition))
         self.parts[partition] = part
         if self._past is not None and loaded.offset is None:  # known from the start, to who waits for it
             writes = Writes()
+            histories = plan.histories if plan is not None and plan.checkpoint is None else {}
+            if history.lay(part.detector, histories, self._directory):
+                self._store.write_detector(partition, part.detector.subjects, part.detector.state, writes)
             self._store.write_rebuild(partition, plan.rebuild if plan else None, part.checkpointed_ms, writes)
             part.revision = await self._store.commit(partition, part.owner, part.revision, writes)
         if plan is not None:
@@ -168,7 +193,7 @@ class AggregateWork:
             log().warning("no_checkpoint", partition=partition, error=str(error))
 
     async def process(self, partition: int, records: Sequence[Record]) -> int:
-        """Raises RedisAway (nothing has changed yet), Fenced (memory is dropped), ProduceFailed."""
+        """Raises RedisAway and Fenced (memory is dropped), ProduceFailed."""
         part = self._mine(partition)
         left = [record for record in records if record.offset >= part.offset]  # called again: what is lasting is done
         if part.counting:
@@ -207,6 +232,7 @@ class AggregateWork:
             return
         if self._clock.monotonic_s() - part.last_row_s < self._idle_s:
             return
+        await self._enforce(part)
         window, change = part.window, _Change()
         before = window.watermark_ms, window.newest_ms
         advance_idle(window, self._clock.now_ms(), round(self._idle_s * 1000))
@@ -225,18 +251,59 @@ class AggregateWork:
             await self._commit(part, part.offset, change)
         await self._settle(part)
 
+    # -- what people set ------------------------------------------------------------------------------------------------
+
+    def policy_now(self) -> Policy:
+        """By the watchlists and sensitivities as people have set them until now."""
+        if self._judged_by is not None and self._judged_at != self._view.revision:
+            self._judged_at = self._view.revision
+            now = self._judged_by(self._view)
+            if now.revision != self._policy.revision:
+                self._policy = now
+                log().info("policy", revision=now.revision, budget=now.budget, mode=now.mode, own_lines=len(now.lines))
+        return self._policy
+
+    def _judge_by(self, part: Part) -> None:
+        """Steps that begin from now on are judged by what people have set; those before by what was set before. A partition that is
+        taken up anew, or counted again, is judged by today's policy throughout (lines.policy)."""
+        if part.detector.aim.revision != self.policy_now().revision:
+            part.detector.change(self._policy, 0 if self._event_time else self._clock.now_ms())
+
+    # -- rules of a user's own ----------------------------------------------------------------------------------------
+
+    def in_force(self) -> InForce:
+        """The rules as people have set them until now: each partition takes them up before its next batch."""
+        if self._looked != self._view.revision:
+            self._looked = self._view.revision
+            self._force = rules_in_force.of(self._view.rules.values(), rules_in_force.watchlists_of(self._view))
+        return self._force
+
+    async def _enforce(self, part: Part) -> None:
+        """Take up what changed. Raises RedisAway."""
+        self._judge_by(part)
+        force, window = self.in_force(), part.window
+        if part.rules.force.revision == force.revision:
+            return
+        with self._dropped_when_fenced(part):
+            memory_ms = window.closed_ms - HISTORY_STEPS * self._policy.step_ms
+            wanted = part.rules.enforce(force, window, part.detector.subjects, memory_ms)
+            now_minute = window.newest_ms // MINUTE_MS
+            await rule_store.fetch(self._store, self._keys, part.partition, part.rules, wanted, now_minute)
+        log().info("rules_in_force", partition=part.partition, revision=force.revision, rules=len(force.rules))
+
     # -- a rebuild ----------------------------------------------------------------------------------------------------
 
     def _mine(self, partition: int) -> Part:
-        """Raises Fenced when it must be taken up anew: Redis was lost or a rebuild asked for, or the last take-up failed."""
+        """Raises Fenced when it must be taken up anew: Redis was lost or started again, a rebuild asked for, or the last take-up failed."""
         part = self.parts.get(partition)
-        if part is None or part.generation != self._store.generation.id:
+        if part is None or part.generation != self._store.generation:
             self.parts.pop(partition, None)
             raise Fenced(f"Scored partition {partition} is of another generation.")
         return part
 
     async def lost(self, generation: Generation) -> None:
-        """Redis is in another generation: each partition is taken up anew at its next batch or tick."""
+        """Redis is in another generation, or was started again and may stand where it stood before: each partition is taken up anew at
+        its next batch or tick."""
         self._store.generation = generation
 
     async def _up_to_checkpoint(self, part: Part, records: list[Record]) -> tuple[Part, list[Record]]:
@@ -265,6 +332,11 @@ class AggregateWork:
             rows = [surge.row_from_bytes(known.row) for known in found.subjects]
             detector.restore([known.subject for known in found.subjects], surge.State.concat(rows) if rows else None)
             detector.open_episodes = {known.subject: known.episode for known in found.subjects if known.episode}
+            for known in found.subjects:
+                detector.open_episodes.update(known.singles)
+            history.lay(detector, part.plan.histories, self._directory)
+            part.rules.restore(found.rules or None)
+            part.rules.changed = True
             part.plan.checkpoint, part.plan.rebuild = None, msgspec.structs.replace(part.plan.rebuild, install=-1)
             await self._commit(part, max(part.offset, found.offset), _Change(installed=True))
         await self.assigned(part.partition)
@@ -326,7 +398,9 @@ class AggregateWork:
     async def _checkpoint(self, part: Part) -> None:
         """Raises ProduceFailed."""
         now_ms = self._clock.now_ms()
-        parts = checkpoint(self._store.incarnation, part.partition, part.offset, part.window, part.detector, now_ms)
+        parts = checkpoint(
+            self._store.incarnation, part.partition, part.offset, part.window, part.detector, now_ms, part.rules
+        )
         await write(self._producer, self._topology, parts)
         part.checkpointed_ms = now_ms
 
@@ -335,7 +409,7 @@ class AggregateWork:
         part.half_done = True
         try:
             yield
-        except Fenced:
+        except (Fenced, RedisAway):
             self.parts.pop(part.partition, None)
             raise
         part.half_done = False
@@ -343,20 +417,20 @@ class AggregateWork:
     # -- one batch ----------------------------------------------------------------------------------------------------
 
     async def _batch(self, part: Part, records: Sequence[Record], change: _Change | None = None) -> None:
-        """`change`: what is known of the records already; those it has letters of are not folded."""
+        """`change`: what is known of the records already; those it has letters of are not folded. A record is folded as soon as it is
+        decoded, while it is in the processor's cache."""
+        await self._enforce(part)
         started_s, before = self._clock.monotonic_s(), msgspec.structs.replace(part.window.counts)
         refused, change = change is not None, change or _Change()
-        batches = (
-            []
-            if refused
-            else [(record.offset, batch) for record in records if (batch := self._read(record, change)) is not None]
-        )
-        await self._store.fetch(part.partition, part.window, (pair for _, batch in batches for pair in touches(batch)))
         part.last_row_s = started_s
         with self._dropped_when_fenced(part):
-            for offset, batch in batches:
+            for record in () if refused else records:
+                batch = self._read(record, change)
+                if batch is None:
+                    continue
+                await self._store.fetch(part.partition, part.window, cold(part.window, batch))
                 if part.plan is not None:
-                    await self._repeat(part, offset, change)
+                    await self._repeat(part, record.offset, change)
                 await self._fold(part, batch, change)
             part.window.counts.read += len(change.letters)
             part.window.counts.dead_lettered += len(change.letters)
@@ -389,27 +463,36 @@ class AggregateWork:
         DEAD_LETTERS.labels("aggregate", refused.reason).inc()
 
     async def _fold(self, part: Part, batch: ScoredBatch, change: _Change) -> None:
-        """One document at a time, and the steps that its time closes before it counts: so a decision knows nothing that came
-        later, and rows cut into other records or batches decide the same."""
-        window, detector, step_ms = part.window, part.detector, self._policy.step_ms
+        """As if each document came alone: the steps that its time closes are closed before it counts, and a negative is looked at
+        before the next one counts. So a decision knows nothing that came later, and rows cut into other records or batches
+        decide the same. Documents between two such moments are counted in one stretch."""
+        window, detector = part.window, part.detector
+        step_ms, lateness_ms = self._policy.step_ms, self._policy.lateness_ms
         detector.model = batch.model or detector.model
-        for document in batch.documents:
-            alone = msgspec.structs.replace(batch, documents=[document])
-            if is_new(window, alone):
+        at = 0
+        while at < len(batch.documents):
+            if is_new(window, batch, at):
+                document = batch.documents[at]
                 if window.closed_ms == 0:
                     window.closed_ms = first_step(document, step_ms)
-                advance(window, alone.documents, self._policy.lateness_ms)
+                advance(window, [document], lateness_ms)
                 if part.counting:
                     window.closed_ms = max(window.closed_ms, window.watermark_ms // step_ms * step_ms)
+                    part.rules.roll(window.closed_ms)
                 else:
                     await self._close_due(part, change)
-            applied = fold(window, alone)
+            until_ms = closes_ms(window, step_ms, lateness_ms)
+            applied, at = stretch(
+                window, batch, at, lateness_ms=lateness_ms, until_ms=until_ms, looks=not part.counting
+            )
             change.applied += applied
-            if part.counting:
-                detector.note(applied)
-                continue
-            change.told += watchdogs(applied, self._policy.page_url)
-            change.told += detector.early(window, detector.note(applied))
+            gained = detector.note(applied)
+            part.rules.note(applied)
+            if not part.counting:
+                change.told += watchdogs(applied, self._policy.page_url)
+                early = detector.early(window, gained)
+                part.rules.hear(early)
+                change.told += early
 
     async def _close_due(self, part: Part, change: _Change) -> int:
         """Returns the start of the first step closed; 0 when none was due."""
@@ -424,7 +507,9 @@ class AggregateWork:
         if due.start > window.closed_ms:
             part.detector.gap((due.start - window.closed_ms) // step_ms)
         for start_ms in due:
-            change.told += part.detector.close(window, start_ms)
+            told = part.detector.close(window, start_ms)
+            part.rules.hear(told)
+            change.told += told + part.rules.close(part.detector, start_ms, warming=part.warming)
             window.closed_ms = start_ms + step_ms
             change.steps += 1
             if change.steps % BREATHE_STEPS == 0:
@@ -443,6 +528,7 @@ class AggregateWork:
         self._store.write_episodes(part.partition, detector.open_episodes, detector.gone(), writes)
         self._write_cards(part, change, writes)
         self._write_expectations(part, change, writes)
+        rule_store.write(self._keys, part.partition, part.rules, writes)
         if change.closed is not None:
             writes.add("RPUSH", self._keys.shut(part.partition), encode(change.closed))
         if change.told:
@@ -454,6 +540,7 @@ class AggregateWork:
         part.revision = await self._store.commit(part.partition, part.owner, part.revision, writes)
         part.offset = offset
         window.touched.clear()
+        rule_store.written(part.rules)
         # Only now: a touched minute must be in memory until it is written, and a fetched one until it is folded.
         open_onsets = [episode.onset_ms for episode in detector.open_episodes.values()]
         window.forget(min([window.closed_ms - (HISTORY_STEPS + 1) * self._policy.step_ms, *open_onsets]))
@@ -463,16 +550,21 @@ class AggregateWork:
             self._say(part, change)
 
     def _write_cards(self, part: Part, change: _Change, writes: Writes) -> None:
-        shown: dict[str, list[DocumentCard]] = defaultdict(list)
+        shown: dict[str, deque[Applied]] = defaultdict(lambda: deque(maxlen=CARDS_SHOWN))
+        negatives: dict[str, deque[Applied]] = defaultdict(lambda: deque(maxlen=CARDS))
         echoed: dict[str, dict[str, int]] = defaultdict(dict)
         for one in change.applied:
             for row in one.rows:
-                shown[row.subject].append(card(one, row.subject))
+                shown[row.subject].append(one)
                 if one.document.echo:
                     echoed[row.subject][one.document.story] = part.detector.echoes[row.subject][one.document.story]
-        for subject, cards in shown.items():
-            negatives = [one for one in cards if one.label == "negative" and not one.unsure and not one.echo]
-            self._store.write_cards(part.partition, subject, cards, negatives, echoed.get(subject, {}), writes)
+                elif row.label == NEGATIVE and not row.unsure:
+                    negatives[row.subject].append(one)
+        for subject, newest in shown.items():
+            self._store.write_cards(
+                part.partition, subject, [card(one, subject) for one in newest],
+                [card(one, subject) for one in negatives.get(subject, ())], echoed.get(subject, {}), writes,
+            )  # fmt: skip
 
     def _write_expectations(self, part: Part, change: _Change, writes: Writes) -> None:
         """The chart's band of each quarter hour that was entered."""
@@ -499,7 +591,7 @@ class AggregateWork:
             if part is not None and not part.warming:
                 tell(decision, kind="detect", subject=subject, **facts)
 
-        detector = Detector(self._policy, self._directory, tell=hear)
+        detector = Detector(self.policy_now(), self._directory, tell=hear)
         detector.restore(loaded.subjects, loaded.state)
         detector.open_episodes, detector.cards, detector.echoes = loaded.open_episodes, loaded.cards, loaded.echoes
         return detector
@@ -513,15 +605,15 @@ def _new_quarters(part: Part, start_ms: int) -> range:
     return range(max(start_ms // QUARTER_MS, known), end)
 
 
-def policy(settings: Settings, directory: Directory) -> Policy:
-    """The detector's settings: the false-alarm budget of the sensitivity word, shared by all subjects."""
-    budget = surge.SENSITIVITY_BUDGET[settings.sensitivity]
-    return Policy(
-        settings=surge.Settings(step_s=settings.step_s),
-        ln_h=surge.threshold(budget, len(directory), step_s=settings.step_s),
-        lateness_ms=round(settings.lateness_s * 1000),
-        page_url=settings.page_url or f"http://{settings.host}:{settings.port}",
-        versions={"engine": __version__, "rule": "negative-surge/1", "sensitivity": settings.sensitivity},
+def directory_of(settings: Settings) -> Directory:
+    """Everything that these settings make countable. Raises BrokenCatalogue, BrokenPack, BrokenEvents."""
+    return Directory(entities.load_for(settings), Packs(packs_of(settings)).topics, settings.events)
+
+
+def policy(settings: Settings, directory: Directory, view: ControlView | None = None) -> Policy:
+    """The detector's policy by the settings and what people set. Raises BadSetting."""
+    return lines.policy(
+        settings, directory, view.watchlists.values() if view else (), view.sensitivities.values() if view else ()
     )
 
 
@@ -538,7 +630,8 @@ def standing(parts: Mapping[int, Part], slow: str = "") -> dict[str, str]:
 
 async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
     """The aggregate process: until `stop`. Raises Misconfigured at start, Fatal when it must begin anew."""
-    directory = Directory(entities.load_for(settings), Packs(packs_of(settings)).topics)
+    directory = directory_of(settings)
+    calendars.load()  # before the first rows, not while they wait
     incarnation = await create.incarnation(settings, topology)
     if not incarnation:
         raise TopicsMissing("The control topic names no incarnation of the topics.")
@@ -549,9 +642,11 @@ async def run(settings: Settings, topology: Topology, clock: Clock, stop: asynci
     event_time = settings.clock == "event"
     # A replay is alone with its memory-only services and has nothing to be rebuilt from.
     past = None if event_time else KafkaPast(settings, topology, incarnation, clock, partial(enlist, redis, keys))
+    view = ControlView()
     work = AggregateWork(
         topology, Store(redis, keys, incarnation), producer, directory, policy(settings, directory), clock,
-        idle_s=settings.idle_s, event_time=event_time, past=past,
+        idle_s=settings.idle_s, event_time=event_time, past=past, view=view,
+        judged_by=partial(policy, settings, directory),
     )  # fmt: skip
     name, bounds = topology.name(SCORED), Bounds(drain_s=settings.drain_s, stuck_s=settings.stuck_s)
     loop = PartitionLoop(
@@ -561,10 +656,11 @@ async def run(settings: Settings, topology: Topology, clock: Clock, stop: asynci
         asyncio.create_task(relay(redis, keys, topology, producer, work.parts, stop, incarnation)),
         asyncio.create_task(
             beat.keep_beating(redis, keys, clock, "aggregate", str(os.getpid()),
-                              lambda: {"lag": loop.lag} | standing(work.parts, loop.slow))
+                              lambda: {"lag": loop.lag, "rules": work.in_force().revision} | standing(work.parts, loop.slow))
         ),
     ]  # fmt: skip
     if not event_time:
+        side.append(await control.followed(settings, topology, view, stop))
         side.append(asyncio.create_task(show(redis, keys, directory, work.parts)))
         side.append(asyncio.create_task(generation.watch(redis, keys, work.lost)))
 

@@ -18,12 +18,14 @@ from msgspec import Struct
 from groundswell.books import Counts
 from groundswell.connect import acknowledged
 from groundswell.telemetry import log
-from stream import surge
+from stream import single, surge
 from stream.detect import Detector
 from stream.episodes import Episode
+from stream.rule_watch import RuleWatch
 from stream.topology import BASELINES, Topology
 from stream.windows import Window
 
+MOST_OF_RULES = 400_000  # bytes, a third more in JSON: beside the subjects of a record under the broker's 1 MiB
 SUBJECTS_A_RECORD = 400  # 1.1 kB each in JSON, an episode a little less: under the broker's 1 MiB
 
 
@@ -33,6 +35,7 @@ class Known(Struct, kw_only=True, frozen=True, omit_defaults=True):
     subject: str
     row: bytes
     episode: Episode | None = None
+    singles: dict[str, Episode] = {}  # of the single-document rule, by their key (single.py)
 
 
 class Checkpoint(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="checkpoint"):
@@ -53,6 +56,7 @@ class Checkpoint(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_fiel
     counts: Counts
     model: str = ""
     subjects: list[Known]  # in the order they came first, over all parts
+    rules: bytes = b""  # rule_watch.Kept, in the first part
 
     @property
     def key(self) -> bytes:
@@ -92,28 +96,61 @@ class Evidence(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
         return f"{self.partition}|{self.event}".encode()
 
 
-Baseline = Checkpoint | Closed | Evidence
+class History(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="history"):
+    """What a file knows of a subject from before this installation saw it (history.py): a detector row at rest, of steps of `step_s`,
+    from events between two times (epoch milliseconds)."""
+
+    v: int = 1
+    incarnation: str
+    partition: int
+    subject: str
+    row: bytes
+    step_s: int
+    first_ms: int
+    until_ms: int
+    at: int  # by the clock
+
+    @property
+    def key(self) -> bytes:
+        return f"{self.partition}|history|{self.subject}".encode()
+
+
+Baseline = Checkpoint | Closed | Evidence | History
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Baseline).decode
 
 
 @dataclass
 class Kept:
-    """What the topic holds: the newest whole checkpoint of each scored partition, its closed steps in order, evidence."""
+    """What the topic holds: the newest whole checkpoint of each scored partition, its closed steps in order, its subjects'
+    histories, evidence."""
 
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
     closed: dict[int, list[Closed]] = field(default_factory=dict)
+    histories: dict[int, dict[str, History]] = field(default_factory=dict)  # by partition and subject
     evidence: dict[str, dict[str, Any]] = field(default_factory=dict)  # by event
 
 
 def checkpoint(
-    incarnation: str, partition: int, offset: int, window: Window, detector: Detector, at_ms: int
-) -> list[Checkpoint]:
+    incarnation: str, partition: int, offset: int, window: Window, detector: Detector, at_ms: int, rules: RuleWatch | None = None
+) -> list[Checkpoint]:  # fmt: skip
     """The partition as it stands, in as many records as it needs."""
-    number = secrets.token_hex(4)
+    number, kept = secrets.token_hex(4), rules.keep() if rules is not None else b""
+    if len(kept) > MOST_OF_RULES:
+        log().warning("checkpoint_without_rules", partition=partition, bytes=len(kept))
+        kept = b""
     rows = [surge.rows_to_bytes(detector.state, i) for i in range(len(detector.subjects))] if detector.state else []
     known = [
-        Known(subject=subject, row=row, episode=detector.open_episodes.get(subject))
+        Known(
+            subject=subject,
+            row=row,
+            episode=detector.open_episodes.get(subject),
+            singles={
+                name: one
+                for name, one in detector.open_episodes.items()
+                if single.is_key(name) and single.about(name) == subject
+            },
+        )
         for subject, row in zip(detector.subjects, rows, strict=True)
     ]
     pieces = [known[at : at + SUBJECTS_A_RECORD] for at in range(0, len(known), SUBJECTS_A_RECORD)] or [[]]
@@ -121,7 +158,7 @@ def checkpoint(
         Checkpoint(
             incarnation=incarnation, partition=partition, offset=offset, at=at_ms, number=number, part=part, parts=len(pieces),
             marks=dict(window.marks), watermark_ms=window.watermark_ms, closed_ms=window.closed_ms, newest_ms=window.newest_ms,
-            counts=window.counts, model=detector.model, subjects=piece,
+            counts=window.counts, model=detector.model, subjects=piece, rules=kept if part == 0 else b"",
         )
         for part, piece in enumerate(pieces)
     ]  # fmt: skip
@@ -155,6 +192,11 @@ def gather(values: Iterable[bytes | None], incarnation: str) -> Kept:
             continue
         if isinstance(found, Evidence):
             kept.evidence[found.event] = found.evidence
+            continue
+        if isinstance(found, History):
+            known = kept.histories.setdefault(found.partition, {})
+            if found.subject not in known or known[found.subject].at <= found.at:
+                known[found.subject] = found
             continue
         have = parts[found.partition, found.number]
         have[found.part] = found

@@ -8,12 +8,12 @@ Redis keeps a hash packed up to 512 fields (hash-max-listpack-entries), so that 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from groundswell.connect import RedisClient
-from groundswell.errors import ClaimsLost
 from groundswell.keys import Keys
 from groundswell.records import Document, Source, Tagged
 from groundswell.reserved import tests
@@ -43,22 +43,25 @@ class Claimed:
     echo: bool
 
 
+Said = tuple[Source, Document, str]  # coordinates, document, story
+Sure = Callable[[Sequence[Said]], Awaitable[None]]
+
+
 def digest(document: Document | Tagged) -> str:
     """24 hex digits for (source, id): ids are a source's own, so two sources may use the same one."""
     return hashlib.blake2b(f"{document.source}\0{document.id}".encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 async def claim(
-    redis: RedisClient, keys: Keys, documents: Sequence[tuple[Source, Document]], *, whole: bool = False
+    redis: RedisClient, keys: Keys, documents: Sequence[tuple[Source, Document]], *, sure: Sure | None = None
 ) -> list[Claimed]:
-    """In order of reading; one answer a document. Five round trips, whatever the number of documents. With `whole` nothing is
-    claimed while Redis has lost claims (reclaim.py): raises ClaimsLost."""
+    """In order of reading; one answer a document. Five round trips, whatever the number of documents. `sure` is awaited with all that is
+    to be claimed, after the last read and before the first write: where it raises, nothing is claimed (reclaim.py)."""
     names = [digest(document) for _, document in documents]
     held = await _held(
         redis,
         keys,
         [(name, document.ingested_at) for name, (_, document) in zip(names, documents, strict=True)],
-        whole=whole,
     )
     answers: list[Claimed | None] = [None] * len(names)
     first_of: dict[str, int] = {}
@@ -71,15 +74,19 @@ async def claim(
         else:
             first_of[name] = i
             fresh.append(i)
-    found = await _find_stories(redis, keys, [(names[i], documents[i][1]) for i in fresh], whole=whole)
+    found, telling = await _find_stories(redis, keys, [(names[i], documents[i][1]) for i in fresh])
+    for i, story in zip(fresh, found, strict=True):
+        answers[i] = Claimed(Claim.NEW, story, story != names[i])
+    if sure is not None:
+        mine = [i for i, answer in enumerate(answers) if answer is not None and answer.claim is not Claim.DUPLICATE]
+        await sure([(*documents[i], answer.story) for i in mine if (answer := answers[i]) is not None])
+    await telling.execute()  # first: a claim that survives has its story
     wanted = [
         (documents[i][0], names[i], documents[i][1].ingested_at, story) for i, story in zip(fresh, found, strict=True)
     ]
     won = await _write(redis, keys, wanted)
     lost = [i for i, mine in zip(fresh, won, strict=True) if not mine]  # another claimed it since we looked
     before = await _held(redis, keys, [(names[i], documents[i][1].ingested_at) for i in lost])
-    for i, story in zip(fresh, found, strict=True):
-        answers[i] = Claimed(Claim.NEW, story, story != names[i])
     for i, value in zip(lost, before, strict=True):
         if value is not None:
             answers[i] = _standing(value, documents[i][0], names[i])
@@ -121,10 +128,8 @@ async def retell(redis: RedisClient, keys: Keys, originals: Sequence[Document], 
     await pipeline.execute()
 
 
-async def _held(
-    redis: RedisClient, keys: Keys, names: Sequence[tuple[str, int]], *, whole: bool = False
-) -> list[bytes | None]:
-    """The claim on each name that is remembered at its time of arrival. Raises ClaimsLost when they must be `whole` and are not."""
+async def _held(redis: RedisClient, keys: Keys, names: Sequence[tuple[str, int]]) -> list[bytes | None]:
+    """The claim on each name that is remembered at its time of arrival."""
     if not names:
         return []
     pipeline = redis.pipeline(transaction=False)
@@ -134,11 +139,7 @@ async def _held(
         asked.append(len(days))
         for day in days:
             pipeline.hget(_key(keys, name, day), _field(name))
-    pipeline.get(keys.claims)  # last: while it is there, what was read before it was
-    *read, marked = await pipeline.execute()
-    if whole and marked is None:
-        raise ClaimsLost
-    values = iter(read)
+    values = iter(await pipeline.execute())
     return [
         next((value for value in [next(values) for _ in range(count)] if value is not None), None) for count in asked
     ]
@@ -190,12 +191,12 @@ def _standing(value: bytes, src: Source, name: str) -> Claimed:
     return Claimed(Claim.AGAIN if value[:end] == own else Claim.DUPLICATE, story, story != name)
 
 
-async def _find_stories(
-    redis: RedisClient, keys: Keys, fresh: Sequence[tuple[str, Document]], *, whole: bool = False
-) -> list[str]:
-    """The story of each: a known one whose words are nearly the same within a day, else its own. Raises ClaimsLost as `_held`."""
+async def _find_stories(redis: RedisClient, keys: Keys, fresh: Sequence[tuple[str, Document]]) -> tuple[list[str], Any]:
+    """The story of each: a known one whose words are nearly the same within a day, else its own. Also the pipeline that tells the
+    new ones."""
+    pipeline = redis.pipeline(transaction=False)
     if not fresh:
-        return []
+        return [], pipeline
     signatures = [stories.signature(document.words, document.lang) for _, document in fresh]
     bands = [_bands(document, signature) for (_, document), signature in zip(fresh, signatures, strict=True)]
     flat = [keys.band(band) for own in bands for band in own]
@@ -206,12 +207,7 @@ async def _find_stories(
         story: raw for story, raw in zip(candidates, stored, strict=True) if raw is not None
     }
 
-    # After the reads and before any write: what was lost meanwhile would make each echo its own original, for good.
-    if whole and await redis.get(keys.claims) is None:
-        raise ClaimsLost
-
     found: list[str] = []
-    pipeline = redis.pipeline(transaction=False)
     for (name, document), signature, own in zip(fresh, signatures, bands, strict=True):
         if tests(document):  # a drill says the same each time, and nobody's story is its echo
             found.append(name)
@@ -238,8 +234,7 @@ async def _find_stories(
                 known[keys.band(band)] = value.encode()
                 pipeline.set(keys.band(band), value, ex=STORY_S)
         found.append(story)
-    await pipeline.execute()
-    return found
+    return found, pipeline
 
 
 def _bands(document: Document, signature: stories.Signature | None) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from groundswell.connect import RedisClient
-from groundswell.errors import RedisAway
+from groundswell.errors import Poison, RedisAway
 from groundswell.keys import Keys
 
 UNKNOWN = -1  # the life was not a careful one
@@ -40,6 +40,57 @@ class Crashes(Protocol):
     async def end(self, partition: int) -> None:
         """This life ends in order."""
         ...
+
+
+class Footing:
+    """How one life goes over one partition: freely, or one record at a time where the life before did not end in order.
+
+    What writes a note raises Retryable, as `Crashes`.
+    """
+
+    def __init__(self, crashes: Crashes, partition: int) -> None:
+        self._crashes, self._partition = crashes, partition
+        self._died: Died | None = None
+        self._first = UNKNOWN  # record that this life noted
+        self._noted = UNKNOWN  # record that the note blames now
+
+    async def begin(self) -> None:
+        """Before the first record."""
+        self._died = await self._crashes.begin(self._partition)
+
+    async def end(self) -> None:
+        """In order."""
+        await self._crashes.end(self._partition)
+
+    @property
+    def careful(self) -> bool:
+        """Whether `at` is to be called before each record."""
+        return self._died is not None
+
+    def poison(self, offset: int) -> Poison | None:
+        """The reason to refuse a record unseen."""
+        if self._died is None or self._died.offset != offset or self._died.times < DEADLY:
+            return None
+        return Poison(f"The process ended {self._died.times + 1} times at this record.")
+
+    async def at(self, offset: int) -> None:
+        """The next record is worked on."""
+        before = self._died.times if self._died is not None and self._died.offset == offset else 0
+        await self._crashes.at(self._partition, Died(offset, before + 1))
+        self._noted = offset
+        if self._first == UNKNOWN:
+            self._first = offset
+
+    async def finished(self, end: int) -> None:
+        """Everything below `end` is lasting: whoever dies now did not die of it."""
+        if UNKNOWN < self._noted < end:
+            self._noted = UNKNOWN
+            await self._crashes.at(self._partition, Died(UNKNOWN, 0))
+
+    def committed(self, end: int) -> None:
+        """Nothing below `end` is read again. Beyond the first record, and beyond the one to blame, the road is clear."""
+        if self._died is not None and end > max(self._first, self._died.offset):
+            self._died = None
 
 
 class RedisCrashes:

@@ -44,7 +44,9 @@ _PAIR = re.compile(r"(?<![A-Za-z])([A-Z]{3})\s?/\s?([A-Z]{3})(?![A-Za-z])")
 _BARE_TICKER = re.compile(
     r"(?<![A-Za-z0-9_\u00c0-\u024f$@.&'-])#?([A-Z]{3,6})(\.[A-Z](?![A-Za-z0-9_]))?(?![A-Za-z0-9_\u00c0-\u024f&-])"
 )
-_LONG_NUMBER = re.compile(r"\d{4}")
+# What must be there before a longer pattern is worth a search.
+_FOUR_DIGITS, _FIVE_DIGITS, _SIX_DIGITS = re.compile(r"\d{4}"), re.compile(r"\d{5}"), re.compile(r"\d{6}")
+_THREE_CAPITALS = re.compile(r"[A-Z]{3}")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:\n\"“”(|]|\s[-–—])\s*$")
 # "12 BP" and "5 siemens" are units, "3.2 billion yuan" and 20亿日元 are amounts.
 _COUNT = re.compile(r"(?<![A-Za-z0-9_.,])\d{1,3}(?:\.\d+)?\s?$")
@@ -128,22 +130,28 @@ def _cashtags(catalogue: Catalogue, text: str, found: _Found) -> None:
 
 
 def _codes(catalogue: Catalogue, text: str, found: _Found) -> None:
-    if _LONG_NUMBER.search(text):
-        for match in _MAINLAND_CODE.finditer(text):
-            code = match["a"] or match["b"]
-            market = (match["front"] or match["back"]).upper()
-            mic = "XSHE" if market in {"SZ", "SZSE", "XSHE"} else "XSHG"
-            found.codes.add(match.start())
-            found.add(catalogue.by_code.get(f"{mic}:{code}"), match.start(), match.end())
-        for match in _HONG_KONG_CODE.finditer(text):
-            code = (match["a"] or match["b"]).zfill(5)
-            found.codes.add(match.start())
-            found.add(catalogue.by_code.get(f"XHKG:{code}"), match.start(), match.end())
-        for pattern in (_IN_BRACKETS, _BARE_CODE):
-            for match in pattern.finditer(text):
+    bracket = "(" in text or "（" in text
+    if _FOUR_DIGITS.search(text):
+        six = _SIX_DIGITS.search(text) is not None
+        if six:
+            for match in _MAINLAND_CODE.finditer(text):
+                code = match["a"] or match["b"]
+                market = (match["front"] or match["back"]).upper()
+                mic = "XSHE" if market in {"SZ", "SZSE", "XSHE"} else "XSHG"
+                found.codes.add(match.start())
+                found.add(catalogue.by_code.get(f"{mic}:{code}"), match.start(), match.end())
+        if "hk" in text.lower():  # in every one of its forms
+            for match in _HONG_KONG_CODE.finditer(text):
+                code = (match["a"] or match["b"]).zfill(5)
+                found.codes.add(match.start())
+                found.add(catalogue.by_code.get(f"XHKG:{code}"), match.start(), match.end())
+        for worth, pattern in (
+            (bracket and _FIVE_DIGITS.search(text), _IN_BRACKETS), (six and not text.isascii(), _BARE_CODE),
+        ):  # fmt: skip
+            for match in pattern.finditer(text) if worth else ():
                 group = match.lastindex or 1
                 found.add(catalogue.by_digits.get(match[group]), match.start(group), match.end(group))
-    if "(" in text or "（" in text:
+    if bracket:
         for pattern in (_EXCHANGE_TICKER, _WIRE_TICKER):
             for match in pattern.finditer(text):
                 found.add(catalogue.resolve(match[1]), match.start(1), match.end(1))
@@ -155,9 +163,10 @@ def _codes(catalogue: Catalogue, text: str, found: _Found) -> None:
 def _names(catalogue: Catalogue, text: str, found: _Found) -> list[tuple[Name, int, int]]:
     """Adds the unambiguous names; returns the others. Stop phrases win over what they hold: 中国平安夜."""
     folded = matchable(text)
+    names = catalogue.ascii_names if folded.isascii() else catalogue.names
     hits = [
         (start, end, name)
-        for last, name in catalogue.names.iter(folded)
+        for last, name in names.iter(folded)
         if _is_word(folded, start := last + 1 - name.length, end := last + 1, name)
         and _case_fits(text, start, end, name)
     ]
@@ -214,7 +223,7 @@ def _is_counted(text: str, start: int, end: int, name: Name) -> bool:
 
 
 def _bare_tickers(catalogue: Catalogue, text: str, found: _Found) -> None:
-    matches = list(_BARE_TICKER.finditer(text))
+    matches = list(_BARE_TICKER.finditer(text)) if _THREE_CAPITALS.search(text) else []
     if not matches or _shouts(text):
         return
     for match in matches:

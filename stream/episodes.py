@@ -1,11 +1,11 @@
 """An episode: one surge from onset to resolution, its transitions, and the alert event and evidence each transition freezes.
 
-detect.py decides, this file writes down. Ids are hashes of rule, subject, onset and transition: the same input gives the same alerts.
+judge.py decides, this file writes down. Ids are hashes of rule, subject, onset and transition: the same input gives the same alerts.
 """
 
 import hashlib
 from collections import Counter
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -20,18 +20,22 @@ from groundswell.records import (
     DocumentCard,
     Expected,
     Observed,
+    Peak,
+    Severity,
 )
 from groundswell.reserved import is_test
+from groundswell.topics import TOPIC_NAMES
 from stream.directory import Subject
+from stream.single import SINGLE
 
 RULE = AlertRule(id="negative-surge", version=1)
 DOCUMENTS_SHOWN, CAUSES_SHOWN = 5, 5
 REOPEN_MS = 3_600_000
-CRITICAL_EFFECT, CRITICAL_NEGATIVES = 5.0, 20
 MANY_TIMES = 20
 
 EpisodeState = Literal["firing", "recovering", "resolved"]
 AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
+Trend = Literal["growing", "steady", "fading"]
 
 
 class Episode(Struct, kw_only=True):
@@ -45,19 +49,23 @@ class Episode(Struct, kw_only=True):
     onset_ms: int
     fired_ms: int
     changed_ms: int
-    kind: Literal["count", "share", "both"]
+    kind: Literal["count", "share", "both", "document"]
     ratio: float  # of the fast channel when it fired, kept: the surge must not raise its own expectation
     calm_steps: int = 0
     steps: int = 0  # closed since firing
     told_effect: float = 0.0
     told_ms: int = 0
-    told_severe: bool = False
+    told_level: Severity = "warning"  # before levels were kept, the least
+    told_story: str = ""  # the cause that people know: a family of stories, a topic
+    told_topic: str = ""
+    told_until_ms: int = 0  # end of the step that was told
+    ended: Literal["", "calm", "new_level"] = ""
     resolved_ms: int = 0
     over: bool = False  # it cannot reopen any more; its end is kept, so that the next onset lies behind it
 
 
 class Measured(Struct, kw_only=True, frozen=True):
-    """What detect.py measured at a transition: from onset to now."""
+    """What case.py measured at a transition: from onset to now."""
 
     mentions: int
     negatives: int
@@ -70,18 +78,17 @@ class Measured(Struct, kw_only=True, frozen=True):
     effect_high: float
     ln_m: float
     ln_h: float
-    without_story: float  # ln of the e-value without the largest story
-    evidence: dict[str, Any]
+    severity: Severity
+    trend: Trend
+    peak: Peak | None = None
+    during: str = ""  # the scheduled event that it falls into
+    leave_out: dict[str, float] = {}  # ln M from the onset, with all and without a part; only where it was decided by
+    fires_up_to: float = 0.0
 
 
-def severe(measured: Measured) -> bool:
-    """Large against the expected, and large at all."""
-    return measured.effect >= CRITICAL_EFFECT and measured.negatives >= CRITICAL_NEGATIVES
-
-
-def identity(subject: str, onset_ms: int) -> str:
+def identity(subject: str, onset_ms: int, rule: AlertRule = RULE) -> str:
     """The id of an episode."""
-    return "ep_" + _hash(RULE.id, str(RULE.version), subject, str(onset_ms))[:24]
+    return "ep_" + _hash(rule.id, str(rule.version), subject, str(onset_ms))[:24]
 
 
 def event(
@@ -93,6 +100,7 @@ def event(
     shown = [_document(card, echoes) for card, echoes in documents[:DOCUMENTS_SHOWN]]
     share = measured.negatives / measured.mentions if measured.mentions else 0.0
     onset = times.rfc3339(episode.onset_ms)
+    by = SINGLE if episode.kind == "document" else RULE
     return AlertEvent(
         id="gw_" + _hash(episode.id, kind, str(episode.sequence))[:32],
         type=kind,
@@ -103,8 +111,8 @@ def event(
             state=episode.state,
             previous_state=episode.previous,
             test=is_test(subject.id),
-            severity="critical" if severe(measured) else "warning",
-            rule=RULE,
+            severity=measured.severity,
+            rule=by,
             subject=AlertSubject(id=subject.id, kind=subject.kind, names=subject.names),
             kind=episode.kind,
             started_at=onset,
@@ -125,7 +133,7 @@ def event(
             effect_high=round(measured.effect_high, 2),
             log10_e_value=_log10(measured.ln_m),
             log10_threshold=_log10(measured.ln_h),
-            fires_without_largest_story=measured.without_story >= measured.ln_h - 2,
+            fires_without_largest_story=measured.leave_out.get("story", measured.ln_h) >= measured.ln_h - 2,
             documents=shown,
             documents_total=len(documents),
             truncated=len(documents) > len(shown),
@@ -134,6 +142,11 @@ def event(
             links={"evidence": f"{page_url}/alerts/{episode.id}"},
             topics=_causes(topics),
             sources=_causes(Counter(card.source for card, _ in documents)),
+            peak=measured.peak,
+            during=measured.during,
+            fires_up_to=measured.fires_up_to,
+            trend="" if episode.state == "resolved" else measured.trend,
+            ended=episode.ended if episode.state == "resolved" else "",
         ),
     )
 
@@ -151,6 +164,22 @@ def _summary(episode: Episode, subject: Subject, measured: Measured) -> dict[str
     """One sentence a language, enough to act on: who, how many against how many expected, since when."""
     en, zh = subject.names.get("en", subject.id), subject.names.get("zh", subject.id)
     since = times.rfc3339(episode.onset_ms)[11:16]
+    if episode.kind == "document":
+        topic_en, topic_zh = TOPIC_NAMES.get(episode.told_topic, (episode.told_topic, episode.told_topic))
+        if episode.state == "resolved":
+            return {
+                "en": f"{en}: an hour has passed since one text on {topic_en.lower()} of {since} UTC.",
+                "zh": f"{zh}：{since} UTC 的一条“{topic_zh}”文本已过一小时。",
+            }
+        return {
+            "en": f"{en}: one negative text on {topic_en.lower()} from a trusted source at {since} UTC. One text, not a surge.",
+            "zh": f"{zh}：{since} UTC 可信来源发布一条“{topic_zh}”负面文本。仅此一条，并非激增。",
+        }
+    if episode.state == "resolved" and episode.ended == "new_level":
+        return {
+            "en": f"{en}: the surge has become the usual level. {measured.negatives} negative texts since {since} UTC.",
+            "zh": f"{zh}：负面声量居高不下，已按新常态计。自 {since} UTC 起共 {measured.negatives} 条负面。",
+        }
     if episode.state == "resolved":
         return {
             "en": f"{en}: negative talk is back to normal. {measured.negatives} negative texts since {since} UTC.",

@@ -66,12 +66,7 @@ def take(
     now_ms = rules.clock.now_ms()
 
     def refuse(error: errors.Refused, raw: bytes, index: int) -> None:
-        intake.dead.append(
-            DeadLetter(
-                reason=error.reason, stage="ingest", message=safe(str(error), 300), remedy=error.remedy, topic=topic,
-                src=Source(partition, offset, index), at=now_ms, payload=raw[:PAYLOAD_BYTES], truncated=len(raw) > PAYLOAD_BYTES,
-            )
-        )  # fmt: skip
+        intake.dead.append(letter(error, raw, topic, Source(partition, offset, index), now_ms))
 
     whole = value or b""
     try:
@@ -85,6 +80,14 @@ def take(
         except errors.Refused as error:
             refuse(error, raw, index)
     return intake
+
+
+def letter(error: errors.Refused, raw: bytes, topic: str, src: Source, now_ms: int) -> DeadLetter:
+    """Why something was refused, and its bytes."""
+    return DeadLetter(
+        reason=error.reason, stage="ingest", message=safe(str(error), 300), remedy=error.remedy, topic=topic, src=src,
+        at=now_ms, payload=raw[:PAYLOAD_BYTES], truncated=len(raw) > PAYLOAD_BYTES,
+    )  # fmt: skip
 
 
 def elements(whole: bytes) -> list[bytes]:
@@ -148,7 +151,7 @@ def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rule
     text = normalise(inbound.text)
     if not text:
         raise errors.NoText
-    title = normalise(inbound.title or "")[:TITLE_CHARS]
+    title = normalise(inbound.title)[:TITLE_CHARS] if inbound.title else ""
     published_at = _event_time(inbound.published_at, now_ms, rules)
     words = f"{title}\n{text}" if title else text
     # A source may be an address (www.example.com), which normalise would take away.

@@ -1,45 +1,96 @@
-"""The Faust app that feeds ingest.py: the one shape of Faust that loses nothing.
+"""The Faust app that reads the input topics for ingest_work.py: the one shape of Faust that loses nothing, a batch an event.
 
 Only `stream.noack().events()`; the body never raises; each event is acked in order after the broker acknowledged what came of it, by one
 task; a produce failure ends the process. Faust's `take`, tables, windows, `exactly_once` and `concurrency` lose or double documents
-(tests/unit/test_banned_calls.py keeps them out).
+(tests/unit/test_banned_calls.py keeps them out). Faust spends half a millisecond on an event; `Fetches` makes that one for up to
+BATCH_RECORDS messages.
 """
 
 import asyncio
 import os
 import sys
-from collections import defaultdict
-from contextlib import suppress
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import faust
-import msgspec
-from faust.types import EventT, StreamT
-from redis.exceptions import RedisError
+from faust.transport.drivers.aiokafka import Consumer
+from faust.types import TP, EventT, StreamT
+from faust.types.tuples import ConsumerMessage
 
-from groundswell import beat, books, probe, runfile
-from groundswell.books import Counts
+from groundswell import beat, probe, runfile
 from groundswell.clock import Clock
-from groundswell.connect import METADATA_MS, acknowledged, close_producer, kafka_options, open_producer, open_redis
+from groundswell.connect import METADATA_MS, close_producer, kafka_options, open_producer, open_redis
 from groundswell.errors import GroundswellError
 from groundswell.keys import Keys
-from groundswell.records import Document
 from groundswell.settings import Settings
-from groundswell.telemetry import DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, log
+from groundswell.telemetry import log
 from stream import entities, generation
-from stream.generation import Generation
-from stream.ingest import Rules, take
-from stream.topology import COMMENTS, DOCUMENTS, INPUTS, NEWS, Topology
-from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
+from stream.ingest import Rules
+from stream.ingest_work import IngestWork
+from stream.topology import INPUTS, Topology
 
-PENDING = 500  # messages between reading and acknowledgement; when full the body waits, and Faust stops fetching
-GROUP = 200  # messages acked together: one note in the books for all
-KEY_BYTES = 1_000  # kept of a feed's key: a longer one could make the record too large to send
-RECORD_BYTES = 900_000  # of one documents record; an array that grew past it is split between documents
+BATCH_RECORDS, BATCH_BYTES = 200, 262_144  # of one partition; a larger message goes alone
+BUFFERED = 8  # batches between Faust's reader and our body
 
-_encode = msgspec.json.Encoder().encode
 
-Pending = tuple[EventT[Any], "list[asyncio.Future[Any]]", Counts]
+class Fetched(ConsumerMessage):  # type: ignore[misc]
+    """What a fetch brought of one partition, or a part of it, as one message of Faust's; its offset is the last record's."""
+
+    __slots__ = ("records",)
+    records: Sequence[Any]
+
+
+class Fetches(Consumer):  # type: ignore[misc]
+    """Faust's consumer, which hands over batches. `shell` hears what was read and what was committed."""
+
+    shell: "Shell"
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
+        found = await super()._getmany(active_partitions, timeout)
+        for partition, records in found.items():
+            self.shell.read(partition, records[-1].offset + 1)
+        return {partition: batches(records) for partition, records in found.items()}
+
+    def _to_message(self, tp: TP, record: Sequence[Any]) -> Fetched:
+        last = record[-1]
+        message = Fetched(
+            last.topic, last.partition, last.offset, (last.timestamp or 0) / 1000, last.timestamp_type, (), b"", b"", None, 0, 0, tp,
+            generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+        message.records = record
+        return message
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Between the ends of two batches lie records, not gaps."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Batches are acked in order: the newest stands for all before it. Faust's own search commits over a gap of one."""
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        newest = int(max(acked))
+        acked.clear()
+        self._acked_index[tp].clear()
+        return newest + 1
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        done = bool(await super()._commit(offsets))
+        if done:
+            self.shell.committed(offsets)
+        return done
+
+
+def batches(records: Sequence[Any]) -> list[Sequence[Any]]:
+    """In order, each of at most BATCH_RECORDS and BATCH_BYTES."""
+    found: list[Sequence[Any]] = []
+    start, size = 0, 0
+    for place, record in enumerate(records):
+        length = len(record.value or b"")
+        if place > start and (place - start >= BATCH_RECORDS or size + length > BATCH_BYTES):
+            found.append(records[start:place])
+            start, size = place, 0
+        size += length
+    return [*found, records[start:]]
 
 
 def main(settings: Settings, topology: Topology, clock: Clock) -> None:
@@ -56,7 +107,7 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_wait_empty=False,
-        stream_buffer_maxsize=512,
+        stream_buffer_maxsize=BUFFERED,
         broker_commit_interval=1.0,
         broker_session_timeout=10,
         broker_heartbeat_interval=1,
@@ -67,6 +118,7 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
         consumer_auto_offset_reset="earliest",
         worker_redirect_stdouts=False,
     )
+    app.transport.Consumer = type("Fetches", (Fetches,), {"shell": shell})
     inputs = app.topic(
         *(topology.name(topic) for topic in INPUTS),
         key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
@@ -85,20 +137,23 @@ def main(settings: Settings, topology: Topology, clock: Clock) -> None:
     async def drain(_app: Any, **_: Any) -> None:
         await shell.drain()
 
+    @app.on_partitions_assigned.connect
+    async def begin(_app: Any, assigned: Any, **_: Any) -> None:
+        shell.assigned(assigned)
+
     @app.on_partitions_revoked.connect
     async def forget(_app: Any, revoked: Any, **_: Any) -> None:
-        shell.forget(revoked)
+        await shell.revoked(revoked)
 
     faust.Worker(app, loglevel="warning", quiet=True, override_logging=False).execute_from_commandline()
 
 
 class Shell:
-    """The body and its acker, with the bounded queue between them."""
+    """Between Faust and IngestWork: the clients, the tasks beside it, and the end of the process."""
 
     def __init__(self, settings: Settings, topology: Topology, clock: Clock) -> None:
         catalogue = entities.load_for(settings)
         self._settings, self._topology, self._clock = settings, topology, clock
-        self._keys = Keys(topology.prefix)
         self._rules = Rules(
             link=lambda words, symbols: entities.link(catalogue, words, symbols),
             clock=clock,
@@ -106,161 +161,84 @@ class Shell:
             event_time=settings.clock == "event",
             pepper=settings.author_pepper,
         )
-        self._feeds: dict[str, Literal["news", "comments"]] = {
-            topology.name(NEWS): "news",
-            topology.name(COMMENTS): "comments",
-        }
-        self._pending: asyncio.Queue[Pending] = asyncio.Queue(maxsize=PENDING)
+        self._work: IngestWork | None = None
         self._ready = asyncio.Event()
-        self._counts: dict[Any, Counts] = {}
-        self._ends: dict[Any, int] = {}  # the offset that they belong to
-        self._held = 0
-        self._busy, self._leaving = False, False
+        self._leaving = False
 
     async def body(self, event: EventT[Any]) -> None:
-        """Turn one message into sends. Never raises: an error here would make Faust commit past the message."""
+        """Turn one batch into sends. Never raises: an error here would make Faust commit past it."""
         await self._ready.wait()
-        if self._leaving:  # the next process reads it
+        if self._leaving or self._work is None:  # the next process reads it
             await asyncio.Event().wait()
-        self._busy = True
+            return
         try:
-            message = event.message
-            intake = take(
-                event.value, message.topic, self._feeds[message.topic], message.partition, message.offset, self._rules
-            )
-            sends = [
-                await self._producer.send(
-                    self._topology.name(DOCUMENTS),
-                    chunk,
-                    key=(message.key or intake.documents[0].id.encode())[:KEY_BYTES],
-                )
-                for chunk in _chunks(intake.documents)
-            ]
-            for letter in intake.dead:
-                value = _encode(msgspec.structs.replace(letter, key=message.key and message.key[:KEY_BYTES]))
-                sends.append(
-                    await self._producer.send(
-                        self._topology.name(DEAD_LETTERS_TOPIC), value, key=letter.reason.encode()
-                    )
-                )
-                DEAD_LETTERS.labels("ingest", letter.reason).inc()
-                log().warning("dead_letter", reason=letter.reason, topic=letter.topic, partition=letter.src.partition,
-                              offset=letter.src.offset, index=letter.src.index, error=letter.message, hint=letter.remedy)  # fmt: skip
-            counts = Counts(
-                read=intake.read,
-                applied=len(intake.documents),
-                dead_lettered=len(intake.dead),
-                emitted=len(intake.documents),
-            )
-            self._held += counts.read
-            if intake.documents:
-                EVENT_LAG.labels("ingest").set((self._clock.now_ms() - intake.documents[-1].published_at) / 1000)
-            await self._pending.put((event, sends, counts))
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            await self._work.work(event.message.tp, event.message.records, event.ack)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
             self._die(error)
-        finally:
-            self._busy = False
+
+    def read(self, partition: TP, end: int) -> None:
+        if self._work is not None:
+            self._work.standstill.read(partition, end)
+
+    def committed(self, offsets: Mapping[TP, int]) -> None:
+        if self._work is not None:
+            self._work.committed(offsets)
+
+    def assigned(self, partitions: Iterable[TP]) -> None:
+        if self._work is not None:
+            self._work.assigned(partitions)
+
+    async def revoked(self, partitions: Iterable[TP]) -> None:
+        if self._work is not None:
+            await self._work.revoked(partitions)
 
     async def drain(self) -> None:
-        """Faust takes nothing new and will commit once more: until then what was sent is acknowledged and acked, so that the
-        next process does not send it again. What takes longer than `drain_s` is."""
+        """Faust takes nothing new and will commit once more."""
         self._leaving = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain_s):
-                while self._busy or self._held:  # noqa: ASYNC110 - once, for seconds
-                    await asyncio.sleep(0.01)
+        if self._work is not None:
+            await self._work.drain(self._settings.drain_s)
 
     async def acknowledge(self) -> None:
-        """The only place that acks: in order, after the broker acknowledged, after the books are kept."""
+        """Everything but the reading, until Faust cancels it after its last commit."""
         try:
-            self._producer = await open_producer(self._settings)
-            self._redis = await open_redis(self._settings)
+            producer = await open_producer(self._settings)
+            redis = await open_redis(self._settings)
         except GroundswellError as error:
             self._die(error)
+        keys = Keys(self._topology.prefix)
+        work = self._work = IngestWork(self._settings, self._topology, self._rules, redis, producer)
         self._ready.set()
         server = await probe.serve(self._settings.metrics_host, self._settings.metrics_port, self._ready.is_set)
-        beating = asyncio.create_task(
+        side = [
             beat.keep_beating(
-                self._redis, self._keys, self._clock, "ingest", str(os.getpid()), lambda: {"in_flight": self._held}
-            )
-        )
-        watching = asyncio.create_task(generation.watch(self._redis, self._keys, self._lost))
+                redis, keys, self._clock, "ingest", str(os.getpid()),
+                lambda: {"in_flight": work.in_flight, **beat.fares("", work.standstill.slow)},
+            ),
+            generation.watch(redis, keys, work.lost),
+            self._watched(work),
+        ]  # fmt: skip
+        tasks = [asyncio.create_task(one) for one in side]
         try:
-            while True:  # until Faust cancels it, after its last commit
-                await self._acknowledge_group()
+            while True:
+                await work.acknowledge_some()
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
             self._die(error)
         finally:
-            beating.cancel()
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
             server.close()
-            await close_producer(self._producer)
-            await self._redis.aclose()
+            await close_producer(producer)
+            await redis.aclose()
 
-    async def _acknowledge_group(self) -> None:
+    async def _watched(self, work: IngestWork) -> None:
         try:
-            async with asyncio.timeout(1.0):
-                group = [await self._pending.get()]
-        except TimeoutError:
-            return
-        while len(group) < GROUP and not self._pending.empty():
-            group.append(self._pending.get_nowait())
-        await acknowledged([send for _, sends, _ in group for send in sends])
-        for tp, offset in (await self._keep_books(group)).items():
-            log().debug("ingested", topic=tp.topic, partition=tp.partition, offset=offset)
-        # In one breath, so that a commit falls on the end of a group: the books know only those offsets.
-        for event, _, _ in group:
-            event.ack()
-        self._held -= sum(counts.read for _, _, counts in group)
-        IN_FLIGHT.labels("ingest").set(self._held)
-
-    async def _keep_books(self, group: list[Pending]) -> dict[Any, int]:
-        by_partition: dict[Any, list[Pending]] = defaultdict(list)
-        for item in group:
-            by_partition[item[0].message.tp].append(item)
-        ends = {}
-        for tp, items in by_partition.items():
-            key = self._keys.books("ingest", tp.topic, tp.partition)
-            ends[tp] = items[-1][0].message.offset + 1
-            while True:
-                try:
-                    if tp not in self._counts:
-                        self._counts[tp] = await books.resume(self._redis, key, items[0][0].message.offset)
-                    added = Counts()
-                    for _, _, counts in items:
-                        added += counts
-                    grown = msgspec.structs.replace(self._counts[tp])
-                    grown += added
-                    await books.keep(self._redis, key, ends[tp], grown)
-                except RedisError as error:
-                    log().warning("redis_away", error=repr(error), hint="Ingest waits; nothing is lost.")
-                    await self._clock.sleep(1.0)
-                    continue
-                self._counts[tp], self._ends[tp] = grown, ends[tp]
-                RECORDS.labels("ingest", "applied").inc(added.applied)
-                RECORDS.labels("ingest", "dead_lettered").inc(added.dead_lettered)
-                break
-        return ends
-
-    async def _lost(self, _generation: Generation) -> None:
-        """Redis forgot the books: they are written again from memory. Raises RedisError."""
-        for tp in list(self._counts):
-            while (counts := self._counts.get(tp)) is not None and tp in self._ends:
-                await books.keep(
-                    self._redis, self._keys.books("ingest", tp.topic, tp.partition), self._ends[tp], counts
-                )
-                if self._counts.get(tp) in (counts, None):  # else a group has come between: once more
-                    break
-
-    def forget(self, revoked: Any) -> None:
-        """Another process may have these partitions next; their counts are read anew when they come back."""
-        for tp in revoked:
-            self._counts.pop(tp, None)
-            self._ends.pop(tp, None)
+            await work.standstill.watch()
+        except GroundswellError as error:
+            self._die(error)
 
     def _die(self, error: BaseException) -> None:
         line = error.line if isinstance(error, GroundswellError) else repr(error)
@@ -273,23 +251,6 @@ class Shell:
 async def _redis_answers(settings: Settings) -> None:
     """Before Faust starts: once it runs, its own lines would drown the one that says what is wrong."""
     await (await open_redis(settings)).aclose()
-
-
-def _chunks(documents: list[Document]) -> list[bytes]:
-    """Encoded arrays of at most RECORD_BYTES each, in order."""
-    chunks: list[bytes] = []
-    held: list[bytes] = []
-    size = 2
-    for document in documents:
-        raw = _encode(document)
-        if held and size + len(raw) + 1 > RECORD_BYTES:
-            chunks.append(b"[" + b",".join(held) + b"]")
-            held, size = [], 2
-        held.append(raw)
-        size += len(raw) + 1
-    if held:
-        chunks.append(b"[" + b",".join(held) + b"]")
-    return chunks
 
 
 def _credentials(settings: Settings) -> Any:

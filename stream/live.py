@@ -16,7 +16,7 @@ from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
 from groundswell.records import LiveRow
 from groundswell.reserved import is_test
 from groundswell.telemetry import log
-from stream import surge_reading
+from stream import surge, surge_reading
 from stream.detect import Detector
 from stream.directory import Directory
 from stream.windows import Window
@@ -65,7 +65,14 @@ def rows(window: Window, detector: Detector, directory: Directory, *, warming: b
     made.sort(key=lambda row: (not row.episode, -max(row.evidence, -9.0), -row.negatives_15, row.subject))
     if warming:
         made = [msgspec.structs.replace(row, state=SubjectState.WARMING.value, episode="") for row in made]
-    return made[:ROWS]
+    return [_learning(row, detector) if row.state == SubjectState.LEARNING.value else row for row in made[:ROWS]]
+
+
+def _learning(row: LiveRow, detector: Detector) -> LiveRow:
+    """With how far it has come."""
+    assert detector.state is not None
+    negatives, seconds = surge.seen(detector.state.take([detector.subjects.index(row.subject)]))
+    return msgspec.structs.replace(row, learned_negatives=int(negatives[0]), learned_s=int(seconds[0]))
 
 
 def _row(

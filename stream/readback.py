@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from groundswell.connect import open_consumer
@@ -45,10 +45,34 @@ async def since(consumer: AIOKafkaConsumer, times_ms: Mapping[TopicPartition, in
     return {one: ends[one] if at is None else at.offset for one, at in found.items()}
 
 
+async def newest_ms(consumer: AIOKafkaConsumer, begins: Offsets, ends: Offsets) -> int:
+    """The time of the newest record, by the log's own account; 0 where there is none."""
+    found = 0
+
+    async def take(records: list[ConsumerRecord]) -> None:
+        nonlocal found
+        found = max([found, *(record.timestamp for record in records)])
+
+    await _read(consumer, {one: max(begins[one], end - 1) for one, end in ends.items()}, ends, take)
+    return found
+
+
 async def read(
     consumer: AIOKafkaConsumer, starts: Offsets, ends: Offsets, take: Callable[[list[bytes]], Awaitable[None]]
 ) -> None:
     """Hand over all values in [start, end) of each partition; those of one key in order."""
+
+    async def values(records: list[ConsumerRecord]) -> None:
+        found = [record.value for record in records if record.value is not None]
+        if found:
+            await take(found)
+
+    await _read(consumer, starts, ends, values)
+
+
+async def _read(
+    consumer: AIOKafkaConsumer, starts: Offsets, ends: Offsets, take: Callable[[list[ConsumerRecord]], Awaitable[None]]
+) -> None:
     left = {one for one, end in ends.items() if starts[one] < end}
     for one in ends:
         if one in left:
@@ -57,9 +81,7 @@ async def read(
             consumer.pause(one)
     while left:
         for one, records in (await consumer.getmany(timeout_ms=200)).items():
-            values = [record.value for record in records if record.value is not None and record.offset < ends[one]]
-            if values:
-                await take(values)
+            await take([record for record in records if record.offset < ends[one]])
         # By the position, not by the last record: the end of a compacted log may have none.
         for one in [one for one in left if await consumer.position(one) >= ends[one]]:
             left.discard(one)

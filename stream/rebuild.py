@@ -21,8 +21,8 @@ from groundswell.errors import Refused
 from groundswell.records import AlertEvent
 from groundswell.settings import Settings
 from groundswell.telemetry import log
-from stream import baselines, readback, surge
-from stream.baselines import Checkpoint, Closed, Kept
+from stream import baselines, history, readback, surge
+from stream.baselines import Checkpoint, Closed, History, Kept
 from stream.generation import Generation
 from stream.relay import Outgoing
 from stream.topology import ALERTS, BASELINES, SCORED, Topology
@@ -46,11 +46,13 @@ class Rebuild(Struct, kw_only=True, frozen=True):
 
 @dataclass
 class Plan:
-    """What a warming partition has before it. `closed` in order of offset."""
+    """What a warming partition has before it. `closed` in order of offset; `histories` are laid beneath what it knows where it
+    begins to learn."""
 
     rebuild: Rebuild
     checkpoint: Checkpoint | None = None  # to be installed at its offset
     closed: deque[Closed] = field(default_factory=deque)
+    histories: dict[str, History] = field(default_factory=dict)
 
 
 class Past(Protocol):
@@ -75,15 +77,18 @@ def plan(
     """The plan for a partition whose log reaches from `begin` to `end` and is to be read from `start`. Raises LookupError when what
     was begun cannot be gone on with, since its checkpoint is gone."""
     checkpoint = _usable(kept.checkpoints.get(partition), end)
+    histories = kept.histories.get(partition, {})
     if begun is not None and at is not None:
         install = checkpoint if begun.install >= 0 else None
         if begun.install >= 0 and (install is None or install.offset != begun.install):
             raise LookupError(f"the checkpoint at {begun.install} is gone")
         found = Plan(begun, install)
     else:
-        if checkpoint is None and start >= end:
+        if checkpoint is None and start >= end and not histories:
             return None
         whole = checkpoint.offset >= begin if checkpoint else start == 0
+        if history.unknown(histories, checkpoint.subjects if checkpoint else ()):
+            whole = False  # what is known now would have found other alerts: they are of the past
         found = Plan(
             Rebuild(
                 start=start,
@@ -93,6 +98,7 @@ def plan(
             ),
             checkpoint,
         )
+    found.histories = histories
     first = at if begun is not None and at is not None else start
     found.closed.extend(one for one in kept.closed.get(partition, ()) if one.offset >= first)
     return found

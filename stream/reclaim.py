@@ -1,49 +1,60 @@
 """Claims after a loss: what Redis forgot of the documents that were counted, tag reads back from `tagged` before it goes on.
 
-A mark lies beside the claims; when it is gone, so are they, and `claim` refuses. One process reads the last hour back, sets the mark and
-lets all go on, then reads the two days before it. A Redis that was restarted may have lost its last second: the claims of the last
-seconds are written once more from memory. Claims that are there always stand.
+A mark lies beside the claims and names the life of the server under which they were whole. It is gone: Redis lost everything. It names
+another life: Redis was started again, and may have lost its last second. Either way nobody claims, and nobody writes what was claimed
+before, until each process has said again what it has under way and one has read back the rest: the last minute of `tagged` after a new
+start, the last hour after a loss and then, while others go on, the two days before it. Claims that are there always stand.
 """
 
+import asyncio
 import secrets
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
-from redis.exceptions import RedisError, ResponseError
+from msgspec import Struct
+from redis.exceptions import RedisError
 
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient
-from groundswell.errors import BrokerAway
+from groundswell.errors import BrokerAway, ClaimsLost
 from groundswell.keys import Keys
 from groundswell.records import Document, Source, Tagged
 from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream import readback
-from stream.claims import DAY_MS, DAYS, Claim, Claimed, digest, reissue, remember, retell
+from stream.claims import DAY_MS, DAYS, Said, digest, reissue, remember, retell
+from stream.generation import life
 from stream.readback import Offsets
 from stream.topology import TAGGED, Topology
 
 LOOK_S = 1.0
-FIRST_MS = 3_600_000  # read back before anybody goes on
-RECENT_S, RECENT_CLAIMS = 10.0, 50_000  # kept in memory; more than the second that Redis may lose
+OTHERS_S = 1.5 * LOOK_S  # by then every process that is alive has said again what it has under way
+FIRST_MS = 3_600_000  # read back before anybody goes on, where everything is gone
+LAST_MS = 60_000  # likewise where the last second may be, by the log's own time: what tag writes without a Redis that answers is less
+WAIT_S = 2.0  # before ClaimsLost is raised
+RECENT_S, RECENT_CLAIMS = (
+    10.0,
+    50_000,
+)  # kept in memory after they were written: longer than a record can be on its way into `tagged`
 LEASE_S = 30
 AT_ONCE = 500
-HALF, WHOLE = b"half", b"whole"
 
 _tagged = msgspec.json.Decoder(Tagged).decode
 
 
-@dataclass(frozen=True)
-class _Recent:
-    """One document claimed a moment ago."""
+class Mark(Struct, frozen=True, array_like=True):
+    """What lies beside the claims: of which life of the server, of which loss (random), and whether the two days are there as well."""
 
-    at_s: float
-    src: Source
-    document: Document
-    story: str
+    life: str
+    loss: str
+    whole: bool
+
+
+_mark = msgspec.json.Decoder(Mark).decode
+Standing = tuple[str, str]  # life and loss
 
 
 class Reclaim:
@@ -53,22 +64,54 @@ class Reclaim:
         self._settings, self._topology, self._redis, self._clock = settings, topology, redis, clock
         self._keys = Keys(topology.prefix)
         self._own = secrets.token_hex(8)
-        self._recent: deque[_Recent] = deque(maxlen=RECENT_CLAIMS)
-        self._server, self._says = b"", True
+        self._under_way: dict[Source, Said] = {}  # claimed, and not yet written
+        self._recent: deque[tuple[float, Said]] = deque(maxlen=RECENT_CLAIMS)  # written, and when
+        self._renewed = asyncio.Event()
+        self.standing: Standing | None = None  # under which this process has said again all that it knows
 
-    def note(self, documents: Sequence[tuple[Source, Document]], answers: Sequence[Claimed]) -> None:
-        """These were claimed now."""
+    # -- what tag asks ------------------------------------------------------------------------------------------------
+
+    async def stands(self, standing: Standing | None) -> None:
+        """Whether Redis has kept everything since `standing` was looked up. Raises ClaimsLost, RedisError."""
+        found = await self._found()
+        # The life after the mark: none comes twice, so the mark was read in this one as well.
+        lives = await life(self._redis)
+        if standing is None or found is None or standing != (found.life, found.loss) or lives != found.life:
+            await self._another(standing)
+            raise ClaimsLost
+
+    async def _another(self, standing: Standing | None) -> None:
+        """Wait a while until there is: who is told too early tries too late."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_S):
+                while self.standing in (None, standing):
+                    await self._renewed.wait()
+
+    async def sure(self, standing: Standing | None, said: Sequence[Said]) -> None:
+        """These are to be claimed now, upon what was read since `standing`. Raises as `stands`."""
+        await self.stands(standing)
+        self._under_way.update({one[0]: one for one in said})
+
+    def wrote(self, sources: Sequence[Source]) -> None:
+        """These are on `tagged`, or are somebody else's now."""
         now_s = self._clock.monotonic_s()
-        for (src, document), answer in zip(documents, answers, strict=True):
-            if answer.claim is not Claim.DUPLICATE:
-                self._recent.append(_Recent(now_s, src, document, answer.story))
-        while self._recent and now_s - self._recent[0].at_s > RECENT_S:
+        self._recent.extend((now_s, said) for one in sources if (said := self._under_way.pop(one, None)) is not None)
+        while self._recent and now_s - self._recent[0][0] > RECENT_S:
             self._recent.popleft()
 
-    def forget(self, documents: Sequence[tuple[Source, Document]]) -> None:
-        """These were given up: they became dead letters."""
-        gone = {src for src, _ in documents}
-        self._recent = deque((one for one in self._recent if one.src not in gone), maxlen=RECENT_CLAIMS)
+    def left(self, partition: int) -> None:
+        """What is under way there becomes another's."""
+        self.wrote([one for one in self._under_way if one.partition == partition])
+
+    def forget(self, sources: Sequence[Source]) -> None:
+        """These are not claimed after all: duplicates, or dead letters."""
+        gone = set(sources)
+        for one in gone:
+            self._under_way.pop(one, None)
+        if any(said[0] in gone for _, said in self._recent):
+            self._recent = deque((one for one in self._recent if one[1][0] not in gone), maxlen=RECENT_CLAIMS)
+
+    # -- the keeper ---------------------------------------------------------------------------------------------------
 
     async def keep(self) -> None:
         """Until cancelled: look each second, mend what is lost."""
@@ -81,68 +124,93 @@ class Reclaim:
 
     async def look(self) -> None:
         """Raises RedisError, BrokerAway: look again."""
-        server, mark = await self._server_now(), await self._redis.get(self._keys.claims)
-        if mark is None or server != self._server:
+        mark, lives = await self._found(), await life(self._redis)
+        if mark is None or mark.life != lives:
             await self._say_again()
-            self._server = server
-        if mark != WHOLE and await self._redis.set(f"{self._keys.claims}:by", self._own, nx=True, ex=LEASE_S):
+        elif self.standing != (mark.life, mark.loss):
+            await self._go_on(mark)
+        if mark is not None and mark.life == lives and mark.whole:
+            return
+        if await self._take():
             try:
-                await self._read_back(mark)
+                await self._read_back(mark, lives)
             finally:
                 if await self._mine():
                     await self._redis.delete(f"{self._keys.claims}:by")
 
+    async def _found(self) -> Mark | None:
+        raw = await self._redis.get(self._keys.claims)
+        try:
+            return _mark(raw) if raw else None
+        except msgspec.MsgspecError:
+            return None  # of another version: as if it were not there
+
     async def _say_again(self) -> None:
-        """The claims of the last seconds, and the stories that began in them: else their echoes would be originals."""
-        recent = list(self._recent)
+        """All that is under way, and what was written in the last seconds; also the stories that began in them: else their echoes
+        would be originals."""
+        said = [*(one for _, one in self._recent), *self._under_way.values()]
         await reissue(
             self._redis,
             self._keys,
-            [(one.src, digest(one.document), one.document.ingested_at, one.story) for one in recent],
+            [(src, digest(document), document.ingested_at, story) for src, document, story in said],
         )
-        originals = [one.document for one in recent if one.story == digest(one.document)]
+        originals = [document for _, document, story in said if story == digest(document)]
         await retell(self._redis, self._keys, originals, self._clock.now_ms())
+
+    async def _go_on(self, mark: Mark) -> None:
+        await self._say_again()
+        self.standing = mark.life, mark.loss
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
+    async def _take(self) -> bool:
+        """Be the one who reads back; also who was before Redis went away in the midst of it."""
+        if await self._redis.set(f"{self._keys.claims}:by", self._own, nx=True, ex=LEASE_S):
+            return True
+        return await self._mine() and bool(await self._redis.expire(f"{self._keys.claims}:by", LEASE_S))
 
     async def _mine(self) -> bool:
         """Whether this process still reads back: a Redis that was emptied again has forgotten who does."""
         return bool(await self._redis.get(f"{self._keys.claims}:by") == self._own.encode())
 
-    async def _mark(self, mark: bytes) -> bool:
+    async def _set(self, mark: Mark) -> bool:
         """Let others go on, unless Redis was emptied while this read: then all must be read again."""
         if not await self._mine():
             return False
-        await self._redis.set(self._keys.claims, mark)
-        if await self._mine():
-            return True
-        await self._redis.delete(self._keys.claims)
-        return False
+        await self._redis.set(self._keys.claims, msgspec.json.encode(mark))
+        if not await self._mine():
+            await self._redis.delete(self._keys.claims)
+            return False
+        await self._go_on(mark)
+        return True
 
-    async def _server_now(self) -> bytes:
-        """What changes when Redis is started again; empty on one that does not say."""
-        if not self._says:
-            return b""
-        try:
-            return str((await self._redis.info("server")).get("run_id", "")).encode()
-        except ResponseError:  # embedded: it closes the connection on which it said so, and never loses a second alone
-            self._says = False
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
-            return b""
-
-    async def _read_back(self, mark: bytes | None) -> None:
-        now_ms, read = self._clock.now_ms(), 0
+    async def _read_back(self, mark: Mark | None, lives: str) -> None:
+        began_s, read = self._clock.monotonic_s(), 0
         async with readback.reader(self._settings, self._topology, TAGGED) as consumer:
             begins, ends = await readback.bounds(consumer)
-            hour = begins if begins == ends else await self._since(consumer, now_ms - FIRST_MS, begins, ends)
+            if begins != ends:
+                await self._clock.sleep(OTHERS_S)
+                begins, ends = await readback.bounds(consumer)
+            hour = await self._since(consumer, self._clock.now_ms() - FIRST_MS, begins, ends)
             if mark is None:
+                mark = Mark(lives, secrets.token_hex(4), whole=False)
                 read += await self._part(consumer, hour, ends)
-                if not await self._mark(HALF):
-                    return
-            first = begins if begins == ends else await self._since(consumer, now_ms - DAYS * DAY_MS, begins, ends)
-            read += await self._part(consumer, first, hour)
-        if await self._mark(WHOLE) and read:
-            log().warning("claims_read_back", documents=read, seconds=round((self._clock.now_ms() - now_ms) / 1000, 1))
+            elif mark.life != lives:
+                newest_ms = await readback.newest_ms(consumer, begins, ends)
+                read += await self._part(consumer, await self._since(consumer, newest_ms - LAST_MS, begins, ends), ends)
+                mark = Mark(lives, mark.loss, mark.whole)
+            if not await self._set(mark):
+                return
+            if not mark.whole:
+                days_ms = self._clock.now_ms() - DAYS * DAY_MS
+                read += await self._part(consumer, await self._since(consumer, days_ms, begins, ends), hour)
+                await self._set(Mark(lives, mark.loss, whole=True))
+        if read:
+            log().warning("claims_read_back", documents=read, seconds=round(self._clock.monotonic_s() - began_s, 1))
 
     async def _since(self, consumer: AIOKafkaConsumer, at_ms: int, begins: Offsets, ends: Offsets) -> Offsets:
+        if begins == ends:
+            return begins
         found = await readback.since(consumer, dict.fromkeys(begins, at_ms), ends)
         return {one: max(at, begins[one]) for one, at in found.items()}
 

@@ -1,18 +1,19 @@
 """The season a subject is expected to follow: prior profiles by calendar group, and the local slot of an instant.
 
 The profiles are fixed and shipped here, not pooled over the subjects that happen to be live: see `stream/surge.py`,
-which reads them next.
+which reads them next. `calendars.py` says when an exchange rests on a weekday.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
+
+from stream import calendars
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -65,60 +66,72 @@ PROFILES: Floats = np.stack([_profile(group) for group in GROUPS])
 class Slot:
     """Where each of K subjects stands in its own local week. All fields are (K,) arrays.
 
-    `quarter` 0..671 from Monday 00:00; `hour` 0..23; `weekend` true on Saturday, Sunday and, by the caller's
-    calendar, on holidays; `group` an index into `GROUPS`.
+    `quarter` 0..671 from Monday 00:00; `hour` 0..23; `weekend` true on Saturday, Sunday and where the exchange rests
+    on a weekday; `group` an index into `GROUPS`; `factor` how many times the usual is expected because of a scheduled
+    event (1: nothing is scheduled), None where that is nobody.
     """
 
     quarter: Ints
     hour: Ints
     weekend: Bools
     group: Ints
+    factor: Floats | None = None
 
     def take(self, indices: "npt.ArrayLike") -> "Slot":
         """The slots of some subjects, in the order given."""
         at = np.asarray(indices)
-        return Slot(self.quarter[at], self.hour[at], self.weekend[at], self.group[at])
+        factor = None if self.factor is None else self.factor[at]
+        return Slot(self.quarter[at], self.hour[at], self.weekend[at], self.group[at], factor)
 
     @classmethod
     def concat(cls, parts: Sequence["Slot"]) -> "Slot":
         """Several slots behind one another."""
+        scheduled = any(part.factor is not None for part in parts)
+        factors = [np.ones(len(part.hour)) if part.factor is None else part.factor for part in parts]
         return cls(
             np.concatenate([part.quarter for part in parts]),
             np.concatenate([part.hour for part in parts]),
             np.concatenate([part.weekend for part in parts]),
             np.concatenate([part.group for part in parts]),
+            np.concatenate(factors) if scheduled else None,
         )
 
 
-Epoch = TypeVar("Epoch", int, Ints)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 
 
 @lru_cache(maxsize=4096)
-def _offset_s(zone: str, quarter: int) -> int:
-    # Offsets change on quarter hours of UTC (Lord Howe and Kathmandu included), so one lookup serves 15 minutes.
-    offset = datetime.fromtimestamp(quarter * QUARTER_S, UTC).astimezone(ZoneInfo(zone)).utcoffset()
-    return 0 if offset is None else int(offset.total_seconds())
+def _local(zone: str, group: str, quarter: int) -> tuple[int, bool]:
+    # (offset from UTC in seconds, whether the exchange rests although it is a weekday). Offsets change on quarter hours
+    # of UTC (Lord Howe and Kathmandu included) and sessions end on them, so one look-up serves 15 minutes.
+    instant = datetime.fromtimestamp(quarter * QUARTER_S, UTC)
+    offset = instant.astimezone(ZoneInfo(zone)).utcoffset()
+    there = instant.astimezone(ZoneInfo(GROUP_ZONES[group]))
+    day = there.date().toordinal() - _EPOCH
+    rests = calendars.rests(group, day, there.hour * 3600 + there.minute * 60)
+    return 0 if offset is None else int(offset.total_seconds()), rests
 
 
-def local_slots(zone: str, epoch_s: "int | npt.ArrayLike", *, group: str = "ALWAYS", holiday: bool = False) -> Slot:
+def local_slots(zone: str, epoch_s: "int | npt.ArrayLike", *, group: str = "ALWAYS") -> Slot:
     """The slots of instants in one zone; (1,) arrays for a plain int, else the shape of `epoch_s`.
 
-    Daylight saving is followed: the open stays at 09:30, and an hour that is lived twice uses its slots twice. With
-    `holiday`, a weekday is read as a Saturday. Raises `zoneinfo.ZoneInfoNotFoundError` for an unknown zone and
-    `ValueError` for an unknown group.
+    Daylight saving is followed: the open stays at 09:30, and an hour that is lived twice uses its slots twice. A weekday
+    on which the exchange of `group` rests is read as a Saturday, a half day from an hour after its close on. Raises
+    `zoneinfo.ZoneInfoNotFoundError` for an unknown zone and `ValueError` for an unknown group.
     """
+    number = GROUPS.index(group)
     epoch = np.atleast_1d(np.asarray(epoch_s, np.int64))
     quarters, back = np.unique(epoch // QUARTER_S, return_inverse=True)
-    offsets = np.asarray([_offset_s(zone, int(quarter)) for quarter in quarters], np.int64)
-    local = epoch + offsets[back].reshape(epoch.shape)
+    back = back.reshape(epoch.shape)
+    found = [_local(zone, group, int(quarter)) for quarter in quarters]
+    local = epoch + np.asarray([offset for offset, _ in found], np.int64)[back]
     # 1970-01-01 was a Thursday.
     day = (local // 86_400 + 3) % 7
-    if holiday:
-        day = np.maximum(day, 5)
+    day = np.where(np.asarray([rests for _, rests in found], np.bool_)[back], np.maximum(day, 5), day)
     in_day = local % 86_400
     return Slot(
         quarter=day * QUARTERS_A_DAY + in_day // QUARTER_S,
         hour=in_day // 3600,
         weekend=day >= 5,
-        group=np.full(epoch.shape, GROUPS.index(group), np.int64),
+        group=np.full(epoch.shape, number, np.int64),
     )

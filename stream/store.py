@@ -6,7 +6,7 @@ upon which the caller drops its memory and loads again. Keys and formats: ground
 
 import secrets
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from groundswell.books import Counts
 from groundswell.connect import RedisClient
 from groundswell.errors import Fenced, RedisAway
-from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_bucket, unpack_bucket
-from groundswell.records import Bucket, DocumentCard
+from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_counters, unpack_counters
+from groundswell.records import DocumentCard
 from groundswell.telemetry import log
 from stream import surge
 from stream.detect import CARDS
@@ -29,7 +29,9 @@ from stream.windows import Window
 
 BUCKET_TTL_S = 8 * 86_400  # a week of charts and a day
 CARDS_SHOWN = 60
+PEEKS = 10
 UNPACKED = 4_000  # arguments of one command in Lua, whose stack holds some 8,000; even, for pairs
+_MINUTES = [bytes((minute,)) for minute in range(60)]
 SCRIPT = (Path(__file__).parent / "lua" / "commit.lua").read_text(encoding="utf-8")
 
 _card = msgspec.json.Decoder(DocumentCard).decode
@@ -110,6 +112,22 @@ class Store:
             log().warning("other_generation", partition=partition, found=of.decode(), expected=generation)
             await self._drop(partition)
         await self._redis.hset(key, mapping={"owner": owner, "inc": self.incarnation, "gen": generation})
+        return await self._load(partition, owner, history_ms)
+
+    async def peek(self, partition: int, history_ms: int, only: str = "") -> Loaded:
+        """The same for somebody who only looks: nothing is written, the owner stays. As of one commit, unless commits come faster than
+        a partition can be read. `only`: counts and texts of this one subject. Raises RedisAway."""
+        try:
+            for _ in range(PEEKS):
+                loaded = await self._load(partition, "", history_ms, only)
+                if int(await self._redis.hget(self._keys.state(partition), "rev") or 0) == loaded.revision:
+                    break
+        except RedisError as error:
+            raise RedisAway(f"Looking at scored partition {partition} failed: {error!r}.") from error
+        return loaded
+
+    async def _load(self, partition: int, owner: str, history_ms: int, only: str = "") -> Loaded:
+        key = self._keys.state(partition)
         raw = {name.decode(): value for name, value in (await self._redis.hgetall(key)).items()}
         window = Window(
             marks={int(name[1:]): int(value) for name, value in raw.items() if name[0] == "d"},
@@ -130,11 +148,11 @@ class Store:
             loaded.state = surge.State.concat([surge.row_from_bytes(row) for _, _, row in ordered])
         stored = await self._redis.hgetall(self._keys.episodes(partition))
         loaded.open_episodes = {name.decode(): _episode(value) for name, value in stored.items()}
-        await self._load_recent(partition, loaded, history_ms)
+        await self._load_recent(partition, loaded, history_ms, [only] if only else loaded.subjects)
         return loaded
 
-    async def _load_recent(self, partition: int, loaded: Loaded, history_ms: int) -> None:
-        window, subjects = loaded.window, loaded.subjects
+    async def _load_recent(self, partition: int, loaded: Loaded, history_ms: int, subjects: Sequence[str]) -> None:
+        window = loaded.window
         if not subjects:
             return
         first_ms = min(
@@ -150,9 +168,7 @@ class Store:
             pipeline.hgetall(self._keys.echoes(partition, subject))
             *buckets, cards, echoes = await pipeline.execute()
             for hour, minutes in zip(hours, buckets, strict=True):
-                for minute, packed in sorted(minutes.items()):
-                    at_ms = hour * HOUR_MS + minute[0] * MINUTE_MS
-                    window.minutes.setdefault(subject, {})[at_ms] = list(_counters(unpack_bucket(packed)))
+                _take_in(window, subject, hour, minutes)
             loaded.cards[subject] = deque((_card(raw) for raw in cards), maxlen=CARDS)
             loaded.echoes[subject] = Counter({story.decode(): int(count) for story, count in echoes.items()})
 
@@ -171,25 +187,31 @@ class Store:
         # Last: it names the incarnation, so a drop that was cut short is done again.
         await self._redis.delete(state)
 
-    async def fetch(self, partition: int, window: Window, wanted: Iterable[tuple[str, int]]) -> None:
-        """Bring cold buckets into memory before a fold changes them. Raises RedisAway."""
-        cold = [
-            (subject, at_ms) for subject, at_ms in sorted(set(wanted)) if at_ms not in window.minutes.get(subject, {})
-        ]
-        if not cold:
+    async def fetch(self, partition: int, window: Window, cold: Iterable[tuple[str, int]]) -> None:
+        """Bring hours of subjects into memory before a fold changes minutes of them. Raises RedisAway."""
+        wanted = sorted(cold)
+        if not wanted:
             return
         pipeline = self._redis.pipeline(transaction=False)
-        for subject, at_ms in cold:
-            pipeline.hget(
-                self._keys.buckets(partition, subject, at_ms // HOUR_MS), bytes((at_ms % HOUR_MS // MINUTE_MS,))
-            )
+        for subject, hour in wanted:
+            pipeline.hgetall(self._keys.buckets(partition, subject, hour))
         try:
             found = await pipeline.execute()
         except RedisError as error:
             raise RedisAway(f"Reading buckets failed: {error!r}.") from error
-        for (subject, at_ms), packed in zip(cold, found, strict=True):
-            if packed is not None:
-                window.minutes.setdefault(subject, {})[at_ms] = list(_counters(unpack_bucket(packed)))
+        for (subject, hour), minutes in zip(wanted, found, strict=True):
+            _take_in(window, subject, hour, minutes)
+            window.whole.setdefault(hour, set()).add(subject)
+
+    async def ask(self, reads: Callable[[RedisClient], None]) -> list[Any]:
+        """The answers to what `reads` puts into one pipeline. Raises RedisAway."""
+        pipeline = self._redis.pipeline(transaction=False)
+        reads(pipeline)
+        try:
+            found: list[Any] = await pipeline.execute()
+        except RedisError as error:
+            raise RedisAway(f"Reading what rules need failed: {error!r}.") from error
+        return found
 
     async def waiting(self, partition: int) -> list[bytes]:
         """What a rebuild has found so far. Raises RedisAway."""
@@ -224,14 +246,16 @@ class Store:
         for documents_partition, mark in window.marks.items():
             values += [f"d{documents_partition}", mark]
         writes.add("HSET", self._keys.state(partition), *values)
-        by_key: dict[str, list[Any]] = {}
-        for subject, at_ms in sorted(window.touched):
-            key = self._keys.buckets(partition, subject, at_ms // HOUR_MS)
-            packed = pack_bucket(window.bucket(subject, at_ms))
-            by_key.setdefault(key, []).extend((bytes((at_ms % HOUR_MS // MINUTE_MS,)), packed))
-        for key, fields in by_key.items():
+        hours: dict[tuple[str, int], list[Any]] = {}
+        for (subject, at_ms), counters in sorted(window.touched.items()):
+            hour, in_hour_ms = divmod(at_ms, HOUR_MS)
+            minute = _MINUTES[in_hour_ms // MINUTE_MS]
+            hours.setdefault((subject, hour), []).extend((minute, pack_counters(counters)))
+        for (subject, hour), fields in hours.items():
+            key = self._keys.buckets(partition, subject, hour)
             writes.add("HSET", key, *fields)
-            writes.add("EXPIRE", key, BUCKET_TTL_S)
+            # Once is enough: an hour takes corrections for a day, and the append-only file need not say it each time.
+            writes.add("EXPIRE", key, BUCKET_TTL_S, "NX")
 
     def write_rebuild(self, partition: int, rebuild: Rebuild | None, checkpointed_ms: int, writes: Writes) -> None:
         """How far a rebuild has come, or that none is under way."""
@@ -295,5 +319,8 @@ class Store:
             writes.add("EXPIRE", key, BUCKET_TTL_S)
 
 
-def _counters(bucket: Bucket) -> tuple[int, int, int, int, int]:
-    return bucket.negative, bucket.neutral, bucket.positive, bucket.unsure, bucket.echoes
+def _take_in(window: Window, subject: str, hour: int, minutes: dict[bytes, bytes]) -> None:
+    """What Redis has of an hour; what memory has is as new or newer."""
+    for minute, packed in sorted(minutes.items()):
+        at_ms = hour * HOUR_MS + minute[0] * MINUTE_MS
+        window.minutes.setdefault(subject, {}).setdefault(at_ms, list(unpack_counters(packed)))

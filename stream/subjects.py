@@ -113,6 +113,7 @@ class Catalogue:
         self.stop_tickers = frozenset(ticker for stop in stops for ticker in stop.tickers)
         self.families = frozenset(family for stop in stops for family in stop.families)
         self.names: Any = ahocorasick.Automaton()
+        self.ascii_names: Any = ahocorasick.Automaton()  # all that ASCII text can hold: a third of the search
         self._context = {entry.id: _context(entry.context) for entry in self.subjects.values() if entry.context}
         self._against = {entry.id: _context(entry.against) for entry in self.subjects.values() if entry.against}
         general: Words = {"en": [], "zh": []}
@@ -127,9 +128,10 @@ class Catalogue:
         for stop in stops:
             for phrase in (*stop.phrases.get("zh", ()), *stop.phrases.get("en", ())):
                 self._add(phrase, "", Strength.STOP)
-        if not len(self.names):
+        if not len(self.ascii_names):
             self._add("\x00", "", Strength.STOP)  # an automaton without words cannot be searched
         self.names.make_automaton()
+        self.ascii_names.make_automaton()
 
     def __len__(self) -> int:
         return len(self.subjects)
@@ -207,6 +209,8 @@ class Catalogue:
         currency = bool(subject) and self.subjects[subject].kind == "currency"
         name = Name(subject, strength, len(key), latin, opens, closes, key[0].isdigit(), upper, common, currency)
         self.names.add_word(key, name)
+        if key.isascii():
+            self.ascii_names.add_word(key, name)
 
 
 def matchable(text: str) -> str:
@@ -246,11 +250,12 @@ def load(paths: Sequence[Path] = (FOLDER,), packs: Sequence[Path] = ()) -> Catal
                 raise BrokenCatalogue(f"{file}: {entry.id} is there twice.")
             entries[entry.id] = _grown(known, entry) if known else entry
             if file in packs:
-                spared.update(matchable(name) for name in _names_of(entry))
+                spared.update(matchable(name) for name in names_of(entry))
     return Catalogue(list(entries.values()), [_without(stop, spared) for stop in stops] if spared else stops)
 
 
-def _names_of(entry: Entry) -> list[str]:
+def names_of(entry: Entry) -> list[str]:
+    """All that it is called, also what needs its context."""
     lists = (entry.names.values(), *entry.aliases.values(), entry.needs_context, entry.weak)
     return [name for names in lists for name in names]
 

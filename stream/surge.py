@@ -44,7 +44,9 @@ __all__ = [
     "State",
     "StateFormatError",
     "Verdict",
+    "at_rest",
     "band",
+    "beneath",
     "calm",
     "crossing",
     "early",
@@ -52,14 +54,17 @@ __all__ = [
     "gap",
     "kind",
     "learning",
+    "level",
     "local_slots",
     "onset",
     "recompute",
     "rest",
     "row_from_bytes",
     "rows_to_bytes",
+    "seen",
     "threshold",
     "tick",
+    "usual",
 ]
 
 SENSITIVITY_BUDGET: dict[str, float] = {"fewer": 1.0, "balanced": 5.0, "more": 20.0}
@@ -87,8 +92,9 @@ class Settings:
     few steps to learn from without hiding the surge), the level learns uncapped, evidence is forgotten faster, and
     blocks keep their 15 and 60 steps.
 
-    `least_dispersion`: no talk is taken to be steadier than this. Sparse subjects show too little to estimate it; with
-    it false alarms fall threefold at the same line and recall at equal false alarms rises from .51 to .55.
+    `least_dispersion`: no talk is taken to be steadier than this, unless there is very much of it. Sparse subjects show
+    too little to estimate it; with it false alarms fall threefold at the same line and recall at equal false alarms
+    rises from .51 to .55.
     """
 
     step_s: int = 60
@@ -154,6 +160,9 @@ def _keep(step_s: float, half_life_s: float) -> float:
 _LAG = 5
 _RATIO_MASS = 8.0
 _BLOCK_STEPS = (15, 15, 60, 15)
+# With more negatives than this in 15 steps (a market, not a company) the dispersion that is seen is known well enough to
+# go below the least of others, down to this part of it: many subjects' talk together is steadier than each one's.
+_BUSY_BLOCK, _LEAST_OF_BUSY = 500.0, 0.02
 _LEVEL, _EXPOSURE = 0, 1
 _NEGATIVES, _MENTIONS = 2, 3
 _RATIO_UP, _RATIO_DOWN = slice(4, 6), slice(6, 8)
@@ -302,7 +311,7 @@ class _Null:
     hour: npt.NDArray[np.float32]  # (2, K)
     shape: Floats  # P·S, (K,)
     level: Floats  # λ, (K,)
-    mu: Floats  # (K,)
+    mu: Floats  # what a usual step has, (K,); m has the factor of a scheduled event in it
     share: Floats  # p, (K,)
     m: Floats  # (3, K)
     r: Floats  # (3, K)
@@ -322,22 +331,25 @@ def _null(state: State, slot: Slot, n: Floats, s: Settings) -> _Null:
     share_mass = core[_NEGATIVES] + s.prior_share * s.prior_share_mentions
     share = share_mass / (core[_MENTIONS] + s.prior_share_mentions)
     m = np.empty((3, len(state)))
-    m[_SLOW] = mu
+    m[_SLOW] = mu if slot.factor is None else mu * slot.factor
     if s.coarse:
-        m[_FAST] = mu
+        m[_FAST] = m[_SLOW]
         m[_SHARE] = n * share
     else:
-        np.multiply(mu, core[_RING.start], out=m[_FAST])
+        np.multiply(m[_SLOW], core[_RING.start], out=m[_FAST])
         np.multiply(n * share, core[_RING.start + 1], out=m[_SHARE])
     np.minimum(m[_SHARE], 0.95 * n, out=m[_SHARE])
 
     # Shares are often less dispersed than Poisson: without the clamp a negative moment would reach a square root.
-    phi = np.maximum(core[_PHI_UP] / np.maximum(core[_PHI_DOWN], 1e-9), s.rates.least_dispersion)
+    least = rates.least_dispersion * np.minimum(1.0, np.maximum(_BUSY_BLOCK / (15 * level), _LEAST_OF_BUSY))
+    phi = np.maximum(core[_PHI_UP] / np.maximum(core[_PHI_DOWN], 1e-9), least)
     r = np.empty((3, len(state)))
     unsure = 1 / np.maximum(core[_LEVEL], 0.01)
     r[_FAST] = 15 * phi[0] + unsure
     r[_SLOW] = 60 * np.maximum(phi[2], phi[1] / 4) + unsure
-    r[_SHARE] = 15 * phi[3] + 1 / share_mass
+    # A mood wanders for hours, over many blocks: by twice its blocks' width, or busy subjects' shares break the bound
+    # in the far tail, and raise nearly all false alarms there.
+    r[_SHARE] = 30 * phi[3] + 1 / share_mass
     np.reciprocal(r, out=r)
     return _Null(prior, cell, hour, shape, level, mu, share, m, r, phi)
 
@@ -367,12 +379,14 @@ def tick(
     """One closed step of K subjects: the evidence after it, and what was learned from it.
 
     `y` (K,) negative stories and `n` (K,) mentions of the step, finite and >= 0; `in_episode` (K,) bool: the subject
-    has an alert in the air, so its surge must not teach the level. Returns a new state; the given one is unchanged.
+    has an alert in the air, so its surge must not teach the level. A step of a scheduled event (`Slot.factor`) is tested
+    against the usual times its factor and teaches nothing of counts. Returns a new state; the given one is unchanged.
     """
     y, n = np.asarray(y, np.float64), np.asarray(n, np.float64)
     frozen = np.asarray(in_episode, np.bool_)
+    scheduled = np.zeros(len(state), np.bool_) if slot.factor is None else slot.factor != 1
     null = _null(state, slot, n, settings)
-    m, r, phi, mu = null.m, null.r, null.phi, null.mu
+    m, r, phi = null.m, null.r, null.phi
 
     counts = np.empty((3, len(state)))
     counts[:2] = y
@@ -387,7 +401,7 @@ def tick(
     core[_SEEN_NEGATIVES] += y
     core[_SEEN_MENTIONS] += n
     core[_SEEN_S] += settings.step_s
-    _learn(core, hours, null, counts, n, frozen, settings)
+    _learn(core, hours, null, counts, n, frozen, scheduled, settings)
 
     # Linear, since the ceiling keeps e^L far from overflow; a sum in fixed order, so that slices and wholes give the
     # same bits.
@@ -398,7 +412,7 @@ def tick(
         ln_fast=ln_each[_FAST],
         ln_slow=ln_each[_SLOW],
         ln_share=ln_each[_SHARE],
-        expected=mu,
+        expected=m[_SLOW],
         fast_expected=m[_FAST],
         share_expected=m[_SHARE],
         r_fast=r[_FAST],
@@ -416,8 +430,9 @@ _CAP_WIDTH = np.array([[5.0], [5.0], [4.0], [4.0]])
 
 
 def _learn(
-    core: Floats, hours: npt.NDArray[np.float32], null: _Null, counts: Floats, n: Floats, frozen: Bools, s: Settings
-) -> None:
+    core: Floats, hours: npt.NDArray[np.float32], null: _Null, counts: Floats, n: Floats, frozen: Bools,
+    scheduled: Bools, s: Settings,
+) -> None:  # fmt: skip
     # Updates the copies made by `tick`, in place, from the null before the step and the counts of the step.
     rates, mu, k = s.rates, null.mu, len(n)
     usual_share = n * null.share
@@ -441,6 +456,9 @@ def _learn(
         keep = np.where(adopting, rates.keep_adopting, rates.keep_level)
     else:
         core[_EPISODE_S] = 0.0
+    if scheduled.any():
+        # Half or twice the talk that was announced says nothing of usual days, nor of the hour after.
+        capped[0], capped[2] = (np.where(scheduled, mu, capped[row]) for row in (0, 2))
     core[_LEVEL] = keep * core[_LEVEL] + capped[0]
     core[_EXPOSURE] = keep * core[_EXPOSURE] + null.shape
     core[_NEGATIVES] = keep * core[_NEGATIVES] + capped[1]
@@ -459,7 +477,7 @@ def _learn(
     seen[1] = seen[2] = counts[_SLOW]
     seen[0], seen[3] = counts[_FAST], counts[_SHARE]
     means[0], means[1], means[2], means[3] = null.m[_FAST], mu, mu, null.m[_SHARE]
-    _learn_dispersion(core, null, seen, means, frozen, s)
+    _learn_dispersion(core, null, seen, means, frozen | scheduled, s)
 
 
 def _learn_dispersion(core: Floats, null: _Null, seen: Floats, means: Floats, frozen: Bools, s: Settings) -> None:
@@ -495,6 +513,50 @@ def learning(state: State, settings: Settings) -> Bools:
     """Which subjects (K,) have been seen too little to alert on at the next step: few negatives, and less than a day."""
     few = state.core[_SEEN_NEGATIVES] < settings.learning_negatives
     return np.asarray(few & (state.core[_SEEN_S] < settings.learning_s), np.bool_)
+
+
+def seen(state: State) -> tuple[Floats, Floats]:
+    """(negatives, seconds) that each subject (K,) has been seen for: what `learning` goes by."""
+    return state.core[_SEEN_NEGATIVES].copy(), state.core[_SEEN_S].copy()
+
+
+def level(state: State, settings: Settings) -> Floats:
+    """Negatives a minute (K,) that are usual, over the whole week."""
+    return np.asarray(state.core[_LEVEL] / state.core[_EXPOSURE] / settings.rates.minutes, np.float64)
+
+
+def beneath(own: State, past: State, prior_per_min: "float | npt.ArrayLike", settings: Settings) -> State:
+    """`own` (K,) as it would be had it begun with what `past` (K,) knows instead of with `prior_per_min`.
+
+    What is learned are sums that fade, so the older part is the past's, faded by the steps that `own` has seen, in place
+    of its prior, faded alike. Ratio, evidence and open blocks are of now and stay its own.
+    """
+    s, prior = settings, State.new(len(own), prior_per_min, settings).core
+    steps = own.core[_SEEN_S] / s.step_s
+    core = own.core.copy()
+    sums = slice(_LEVEL, _MENTIONS + 1)
+    core[sums] += s.rates.keep_level**steps * (past.core[sums] - prior[sums])
+    blocks = steps / np.array(_BLOCK_STEPS)[:, None]
+    for phi in (_PHI_UP, _PHI_DOWN):
+        core[phi] += s.rates.keep_block**blocks * (past.core[phi] - prior[phi])
+    core[_SEEN_NEGATIVES : _SEEN_S + 1] += past.core[_SEEN_NEGATIVES : _SEEN_S + 1]
+    kept = np.repeat(s.rates.keep_hour[:, None] ** (steps * np.array([[5 / 168], [2 / 168]])), 24, axis=0)
+    return State(core, np.asarray(own.hours + kept * past.hours, np.float32))
+
+
+def at_rest(state: State, settings: Settings, *, hourly: bool = False) -> State:
+    """What has been learned without what is of the moment. `hourly`: it was learned from counts of whole hours, which say
+    nothing of how they vary within one: that stays as it was before anything was known."""
+    found = gap(state, 1_000_000, settings)
+    if not hourly:
+        return found
+    core, blank = found.core.copy(), State.new(len(state), 1.0, settings).core
+    for block, steps in enumerate(_BLOCK_STEPS):
+        if steps * settings.step_s < 3600:
+            core[[_PHI_UP.start + block, _PHI_DOWN.start + block]] = blank[
+                [_PHI_UP.start + block, _PHI_DOWN.start + block]
+            ]
+    return State(core, found.hours)
 
 
 def rest(state: State, where: npt.ArrayLike) -> State:
@@ -555,6 +617,13 @@ def crossing(state: State, slot: Slot, ln_h: npt.ArrayLike, settings: Settings) 
         high = np.where(over, middle, high)
         low = np.where(over, low, middle)
     return np.where(never, NEVER, high)
+
+
+def usual(state: State, slot: Slot, settings: Settings) -> tuple[Floats, Floats, Floats]:
+    """What a step is held against, (K,) each: the level in negatives a minute, the profile of its slot (mean 1 over the
+    week), the usual share of negatives."""
+    null = _null(state, slot, np.zeros(len(state)), settings)
+    return null.level / settings.rates.minutes, null.shape, null.share
 
 
 def threshold(budget_per_day: float, k_enabled: int, weight: float = 1.0, step_s: int = 60) -> float:

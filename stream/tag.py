@@ -12,6 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -23,6 +24,7 @@ from groundswell.clock import Clock
 from groundswell.connect import RedisClient, acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.errors import ModelCrash, Poison, RedisAway, Refused, UnknownVersion
 from groundswell.keys import Keys
+from groundswell.markets import MARKET, market_of
 from groundswell.records import DeadLetter, Document, Row, ScoredBatch, ScoredDocument, Source, Tagged
 from groundswell.reserved import tests
 from groundswell.settings import Settings
@@ -32,11 +34,10 @@ from groundswell.text import safe
 from stream import generation
 from stream.claims import CLAIM_S, Claim, Claimed, claim, digest, release
 from stream.crashes import RedisCrashes
-from stream.directory import MARKET
 from stream.generation import Generation
 from stream.pack_answers import with_packs
 from stream.partition_loop import Bounds, PartitionLoop, Record
-from stream.reclaim import Reclaim
+from stream.reclaim import Reclaim, Standing
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import DOCUMENTS, SCORED, TAGGED, Topology
 
@@ -45,7 +46,7 @@ RECORD_BYTES = 900_000
 # A batch goes through in pieces, so that the model reads one while the rows of the one before are written.
 PIECE_RECORDS = 64
 PIECES_AHEAD = 2
-# Redis may lose its last second, and with it claims: after a crash of both, those documents are read again.
+# Redis may lose its last second, and with it our books: after a crash of both, those documents are read again and counted.
 TRAIL_S = 3.0
 FRESH_MS = 5 * 60_000  # an older document is a backfill's: the model reads it after those of now
 
@@ -72,6 +73,7 @@ class _Batch:
     letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
     given_up: list[tuple[Source, Document]] = field(default_factory=list)  # dead letters that had been claimed
     keys: dict[int, bytes | None] = field(default_factory=dict)  # offset -> the record's key
+    standing: Standing | None = None  # of the claims, when they were made
     counts: Counts = field(default_factory=Counts)
 
 
@@ -111,6 +113,8 @@ class TagWork:
         self._counts.pop(partition, None)
         self._lasting.pop(partition, None)
         self._said.pop(partition, None)
+        if self._reclaim is not None:
+            self._reclaim.left(partition)
 
     async def committed(self, partition: int, offset: int) -> None:
         """What was said below is never asked again. Raises RedisAway."""
@@ -126,7 +130,7 @@ class TagWork:
         del partition, caught_up  # nothing to do without records
 
     async def lost(self, generation: Generation) -> None:
-        """Redis forgot the books: they are written again from memory. Raises RedisError."""
+        """Redis forgot the books, or the newest of them: they are written again from memory. Raises RedisError."""
         del generation
         for partition in list(self._counts):
             while (offset := self._lasting.get(partition)) is not None:
@@ -138,7 +142,7 @@ class TagWork:
                     break
 
     async def process(self, partition: int, records: Sequence[Record]) -> int:
-        """Raises RedisAway, ModelAway, ModelUnhealthy (called again) and ProduceFailed (the process ends)."""
+        """Raises RedisAway, ClaimsLost, ModelAway, ModelUnhealthy (called again) and ProduceFailed (the process ends)."""
         started_s = self._clock.monotonic_s()
         next_offset = int(records[-1].offset) + 1
         # Called again after a failure: what was written and kept then is not written twice.
@@ -154,6 +158,8 @@ class TagWork:
                     piece = pieces.popleft()
                     ahead.append((piece[-1].offset + 1, asyncio.create_task(self._answered(partition, piece, turn))))
                 batch = await ahead[0][1]
+                if self._reclaim is not None:  # what may be another's by now is claimed again before it is written
+                    await self._reclaim.stands(batch.standing)
                 await self._write(partition, batch)
                 await self._keep(partition, ahead.popleft()[0], batch)
                 self._in_flight[partition] -= batch.counts.read
@@ -197,8 +203,9 @@ class TagWork:
 
     async def _answered(self, partition: int, records: Sequence[Record], turn: asyncio.Lock) -> _Batch:
         """One piece, claimed in its turn: a story is told by whoever comes first in offset order."""
-        async with turn:
-            batch = await self._claimed(partition, records)
+        await turn.acquire()
+        batch = await self._claimed(partition, records)
+        turn.release()  # not where it failed: who comes after it shall not claim before it
         self._in_flight[partition] += batch.counts.read
         IN_FLIGHT.labels("tag").set(self.in_flight)
         await self._ask(partition, batch)
@@ -220,15 +227,22 @@ class TagWork:
                 continue
             read.extend((Source(partition, record.offset, index), document) for index, document in enumerate(documents))
         batch.counts.read += len(read)
-        answers = await claim(self._redis, self._keys, read, whole=self._reclaim is not None)
-        if self._reclaim is not None:
-            self._reclaim.note(read, answers)
+        answers = await self._claims(batch, read)
         for (src, document), claimed in zip(read, answers, strict=True):
             if claimed.claim is Claim.DUPLICATE:
                 batch.counts.duplicate += 1
             else:
                 batch.items.append(_Item(src, document, claimed))
         return batch
+
+    async def _claims(self, batch: _Batch, read: Sequence[tuple[Source, Document]]) -> list[Claimed]:
+        """Raises ClaimsLost, RedisError."""
+        if self._reclaim is None:
+            return await claim(self._redis, self._keys, read)
+        batch.standing = self._reclaim.standing
+        answers = await claim(self._redis, self._keys, read, sure=partial(self._reclaim.sure, batch.standing))
+        self._reclaim.forget([src for (src, _), one in zip(read, answers, strict=True) if one.claim is Claim.DUPLICATE])
+        return answers
 
     async def _ask(self, partition: int, batch: _Batch) -> None:
         """Fill in each item's tag. What was said the first time stands: a replay must send the same rows."""
@@ -307,9 +321,10 @@ class TagWork:
                 "dead_letter", reason=letter.reason, partition=partition, offset=letter.src.offset, error=letter.message
             )
         await acknowledged(sends)
+        if self._reclaim is not None:
+            self._reclaim.forget([src for src, _ in batch.given_up])
+            self._reclaim.wrote([item.src for item in batch.items])
         if batch.given_up:
-            if self._reclaim is not None:
-                self._reclaim.forget(batch.given_up)
             await release(self._redis, self._keys, batch.given_up)
 
     def _made(
@@ -348,7 +363,8 @@ class TagWork:
         document, tag = item.document, item.tag
         companies = company_rows(document, tag)
         topics = [topic for topic, _ in tag.topics if topic != "other"]
-        subjects = [] if tests(document) else [*(f"topic:{topic}" for topic in topics), MARKET]
+        markets = sorted({market_of(row.subject) for row in companies} - {""})
+        subjects = [] if tests(document) else [*(f"topic:{topic}" for topic in topics), *markets, MARKET]
         rows: dict[int, list[Row]] = defaultdict(list)
         for row in (*companies, *(row_of(subject, tag) for subject in subjects)):
             rows[self._topology.scored_partition(row.subject)].append(row)
@@ -358,7 +374,7 @@ class TagWork:
                 index=item.src.index, id=document.id, story=item.claimed.story, echo=item.claimed.echo,
                 published_at=document.published_at, ingested_at=document.ingested_at, source=document.source, author=document.author,
                 feed=document.feed, lang=document.lang, title=document.title[:TITLE_CHARS], url=document.url,
-                excerpt=excerpt[:EXCERPT_CHARS], about=[row.subject for row in companies], topics=topics, rows=own,
+                excerpt=excerpt[:EXCERPT_CHARS], about=tuple(row.subject for row in companies), topics=tuple(topics), rows=tuple(own),
             )
             for scored_partition, own in rows.items()
         }  # fmt: skip

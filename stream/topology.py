@@ -48,10 +48,10 @@ SCORED = Topic("scored.v1", "none: murmur2(subject)", "ScoredBatch", 64, 7 * DAY
 BASELINES = Topic(
     "baselines.v1",
     "scored partition|what",
-    "Checkpoint, Closed or Evidence",
+    "Checkpoint, Closed, Evidence or History",
     12,
     30 * DAY_MS,
-    "aggregate",
+    "aggregate, import-history",
     "aggregate",
     newest_only=True,
 )

@@ -58,6 +58,11 @@ def _walk(value: Any) -> Any:
 
 
 def _feishu(body: dict[str, Any], found: Read) -> None:
+    if body["msg_type"] == "text":  # the robot reads <at user_id="…"> in it
+        text = body["content"]["text"]
+        found.mentions += re.findall(r"<[^>]*>?|@\S+", text)
+        _plain(text, found)
+        return
     assert body["msg_type"] == "interactive"
     for node in _walk(body["card"]):
         tag = node.get("tag")
@@ -78,16 +83,31 @@ def _markdown(text: str, found: Read) -> None:
     found.texts.append(rest)
 
 
+def _plain(text: str, found: Read) -> None:
+    """No markup: clients still make links of addresses."""
+    found.links += bare_links(text)
+    found.texts.append(text)
+
+
 def _dingtalk(body: dict[str, Any], found: Read) -> None:
     at = body["at"]
     if at["isAtAll"] is not False or at["atMobiles"] or at["atUserIds"]:
         found.mentions.append(str(at))
+    if body["msgtype"] == "text":
+        found.mentions += re.findall(r"@\S*", body["text"]["content"])
+        _plain(body["text"]["content"], found)
+        return
     assert not re.search(r"<(?!/?font)", body["markdown"]["text"])
     _markdown(body["markdown"]["text"], found)
     _markdown(body["markdown"]["title"], found)
 
 
 def _wecom(body: dict[str, Any], found: Read) -> None:
+    if body["msgtype"] == "text":
+        assert body["text"].keys() == {"content"}, "no mentioned_list"
+        found.mentions += re.findall(r"<[^>]*>?|@\S*", body["text"]["content"])
+        _plain(body["text"]["content"], found)
+        return
     assert body.keys() == {"msgtype", "markdown"}
     text = body["markdown"]["content"]
     found.mentions += re.findall(r"<@[^>]*>?", text)
@@ -98,9 +118,11 @@ def _wecom(body: dict[str, Any], found: Read) -> None:
 
 def _slack(body: dict[str, Any], found: Read) -> None:
     assert "link_names" not in body
-    marked = [body["text"], *(node["text"] for node in _walk(body["blocks"]) if node.get("type") == "mrkdwn")]
-    assert all(node["verbatim"] for node in _walk(body["blocks"]) if node.get("type") == "mrkdwn")
-    found.texts += [node["text"] for node in _walk(body["blocks"]) if node.get("type") == "plain_text"]
+    blocks = body.get("blocks", [])
+    marked = [body["text"], *(node["text"] for node in _walk(blocks) if node.get("type") == "mrkdwn")]
+    assert all(node["verbatim"] for node in _walk(blocks) if node.get("type") == "mrkdwn")
+    found.texts += [node["text"] for node in _walk(blocks) if node.get("type") == "plain_text"]
+    found.texts += [] if blocks else [body["text"]]
     for text in marked:
         for inside in re.findall(r"<([^>]*)>", text):
             (found.mentions if inside[:1] in "@#!" else found.links).append(inside.split("|")[0].replace("&amp;", "&"))
@@ -134,8 +156,14 @@ class _Html(html.parser.HTMLParser):
 
 
 def _telegram(body: dict[str, Any], found: Read) -> None:
-    assert body["parse_mode"] == "HTML"
     assert body["link_preview_options"] == {"is_disabled": True}
+    if "parse_mode" not in body:
+        found.links += BARE.findall(body["text"])  # .SH is a country's domain: a listing would be a link too
+        found.texts.append(body["text"])
+        rest = BARE.sub("", body["text"])
+        found.mentions += re.findall(r"@\w+|(?<!\w)/\w+|[#$][A-Za-z]\w*", rest)
+        return
+    assert body["parse_mode"] == "HTML"
     reader = _Html(found, {"b", "i", "a", "code", "blockquote"}, "code")
     reader.feed(body["text"])
     reader.close()
@@ -145,7 +173,7 @@ def _telegram(body: dict[str, Any], found: Read) -> None:
 def _discord(body: dict[str, Any], found: Read) -> None:
     if body["allowed_mentions"] != {"parse": []}:
         found.mentions.append(str(body["allowed_mentions"]))
-    for text in (body["content"], *(one[part] for one in body["embeds"] for part in ("title", "description"))):
+    for text in (body["content"], *(one[part] for one in body.get("embeds", []) for part in ("title", "description"))):
         live = re.sub(r"\\.", "\u00b7", text)  # an escaped sign is no markup
         found.mentions += re.findall(r"<[@#:]\S*|@\w+", live)
         found.links += [target for _, target in re.findall(r"\[([^\[\]\n]*)\]\(([^()\n]*)\)", live)]

@@ -32,13 +32,15 @@ HOUR_S = 3_600
 class ChatServices:
     """All HTTP services on one port. `posted[channel]` is what readers would have seen; `secrets` what robots know.
 
-    `answers`: (status, content type, body) given to the next requests instead. `now_s` is the services' own clock.
+    `answers`: (status, content type, body) given to the next requests instead. `now_s` is the services' own clock. `dislikes`: the
+    channels that refuse, in their own words, whatever is more than plain text.
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self.now_s = now_s
         self.secrets: dict[str, str] = {}
         self.keyword = ""
+        self.dislikes: set[str] = set()
         self.posted: dict[str, list[Any]] = defaultdict(list)
         self.answers: list[tuple[int, str, bytes]] = []
         self._recent: dict[str, deque[float]] = defaultdict(deque)
@@ -105,6 +107,11 @@ class ChatServices:
                 return web.json_response({"code": 19021, "msg": "sign match fail or timestamp is not within one hour"})
         if self.keyword and self.keyword not in raw.decode():
             return web.json_response({"code": 19024, "msg": "Key Words Not Found"})
+        if body.get("msg_type") == "text":
+            self.posted["feishu"].append(body["content"]["text"])
+            return web.json_response({"code": 0, "msg": "success", "data": {}})
+        if "feishu" in self.dislikes:
+            return web.json_response({"code": 11246, "msg": "card content failed"}, status=400)
         if body.get("msg_type") != "interactive" or not body["card"]["header"]["title"]["content"]:
             return web.json_response({"code": 9499, "msg": "Bad Request"}, status=400)
         for element in body["card"]["elements"]:
@@ -125,7 +132,9 @@ class ChatServices:
         if self.keyword and self.keyword not in raw.decode():
             return web.json_response({"errcode": 310000, "errmsg": "description:keywords not in content"})
         body = json.loads(raw)
-        if len(raw) > 20_000 or body.get("msgtype") != "markdown" or not body["markdown"]["title"]:
+        kind = body.get("msgtype")
+        wrong = len(raw) > 20_000 or kind not in ("markdown", "text")
+        if wrong or (kind == "markdown" and ("dingtalk" in self.dislikes or not body["markdown"]["title"])):
             return web.json_response({"errcode": 40035, "errmsg": "invalid parameter"})
         self.posted["dingtalk"].append(body)
         return web.json_response({"errcode": 0, "errmsg": "ok"})
@@ -136,8 +145,11 @@ class ChatServices:
             return web.json_response({"errcode": 93000, "errmsg": "invalid webhook url"})
         if self._too_fast("wecom", 20, 60):
             return web.json_response({"errcode": 45009, "errmsg": "api freq out of limit"})
-        if len(body["markdown"]["content"].encode()) > 4_096:
-            return web.json_response({"errcode": 40058, "errmsg": "markdown.content exceed max length 4096"})
+        kind, most = (body["msgtype"], {"markdown": 4_096, "text": 2_048}[body["msgtype"]])
+        if len(body[kind]["content"].encode()) > most:
+            return web.json_response({"errcode": 40058, "errmsg": f"{kind}.content exceed max length {most}"})
+        if kind == "markdown" and "wecom" in self.dislikes:
+            return web.json_response({"errcode": 40008, "errmsg": "invalid message type"})
         self.posted["wecom"].append(body)
         return web.json_response({"errcode": 0, "errmsg": "ok"})
 
@@ -155,7 +167,7 @@ class ChatServices:
                 return web.Response(status=400, text="invalid_blocks")
             if block["type"] != "context" and not text:
                 return web.Response(status=400, text="invalid_blocks")
-        if len(blocks) > 50:
+        if len(blocks) > 50 or (blocks and "slack" in self.dislikes):
             return web.Response(status=400, text="invalid_blocks")
         self.posted["slack"].append(body)
         return web.Response(text="ok")
@@ -172,8 +184,11 @@ class ChatServices:
             return web.json_response(answer, status=400)
         shown = _TelegramHtml()
         try:
-            shown.feed(body["text"])
-            shown.close()
+            if "parse_mode" not in body:
+                shown.text = body["text"]
+            else:
+                shown.feed("</b>" if "telegram" in self.dislikes else body["text"])
+                shown.close()
         except ValueError as error:
             answer = {"ok": False, "error_code": 400, "description": f"Bad Request: can't parse entities: {error}"}
             return web.json_response(answer, status=400)
@@ -191,7 +206,7 @@ class ChatServices:
         for embed in body.get("embeds", []):
             sizes += [(len(embed["title"]), 256), (len(embed["description"]), 4_096)]
             sizes.append((len(embed["title"] + embed["description"]), 6_000))
-        if any(size > most for size, most in sizes):
+        if any(size > most for size, most in sizes) or ("embeds" in body and "discord" in self.dislikes):
             return web.json_response({"code": 50035, "message": "Invalid Form Body"}, status=400)
         self.posted["discord"].append(body)
         headers = {"X-RateLimit-Remaining": "4", "X-RateLimit-Reset-After": "2"}
@@ -205,6 +220,8 @@ class ChatServices:
         if len(raw) > 28 * 1024:
             return web.Response(status=413)
         if attached["contentType"] != "application/vnd.microsoft.card.adaptive":
+            return web.Response(status=400)
+        if "teams" in self.dislikes and attached["content"]["version"] != "1.2":
             return web.Response(status=400)
         self.posted["teams"].append(attached["content"])
         return web.Response(status=202)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from alerts.channels.contract import Address, Telling
 from alerts.say import Say
-from groundswell.records import Acknowledged, AlertDocument, AlertEvent, CauseCount
+from groundswell.records import Acknowledged, AlertDocument, AlertEvent, CauseCount, Peak
 from groundswell.system_events import system_event
 from tests.alert_events import alert_event
 
@@ -79,6 +79,8 @@ def telling(say: Say = Say.FIRING, *, sequence: int = 1, **changes: Any) -> Tell
             "acknowledge": "http://127.0.0.1:8080/alerts/ep_harbour#acknowledge",
         },
         window_s=540,
+        versions={"model": "bundled", "sensitivity": "balanced"},
+        peak=Peak(at="2026-11-21T09:26:00Z", negatives=29, window_s=300),
     )
     kind: Any = TYPES.get(say, "alert.firing")
     if kind.startswith("endpoint."):

@@ -1,27 +1,39 @@
-"""Alertmanager, API v2: its labels are who an alert is, so they are few and stay; it forgets what is not said again each minute."""
+"""Alertmanager, API v2: its labels are who an alert is, so they are few and stay; it forgets what is not said again each minute.
+
+As Prometheus does it: what fires is posted each minute and lasts four, so that three posts may fail; its end is posted each minute
+for five, so that an Alertmanager that was away for one of them, or a second one, hears it (alerts/pipeline.py plans both).
+"""
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
+from alerts.case import CLOSES
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
 from alerts.channels.posting import WEBHOOK_GIVES_UP_S, NotThisChannel, json_request, parts_of, trouble
 from alerts.clean import clean
 from alerts.notice import notice_of
 from alerts.say import Say
 from groundswell.decisions import Delivery
+from groundswell.records import Severity
 from groundswell.times import rfc3339
 
-LASTS_MS = 180_000  # three missed repeats, and it takes the alert for over
+LASTS_MS = 240_000  # then it takes the alert for over
 limits = Limits(
     many=False, spacing_s=0.0, per_minute=None, gives_up_s=WEBHOOK_GIVES_UP_S, body_bytes=65_536, repeat_s=60
 )
 NAMES = {
-    Say.TEST: "GroundswellTest",
-    Say.DISABLED: "GroundswellEndpointDown",
-    Say.RECOVERED: "GroundswellEndpointDown",
+    "endpoint.test": "GroundswellTest",
+    "endpoint.disabled": "GroundswellEndpointDown",
+    "endpoint.recovered": "GroundswellEndpointDown",
+    "system.watchdog": "GroundswellWatchdog",
 }
-OVER = frozenset({Say.RESOLVED, Say.RECOVERED})
+AGAIN = {  # said once more, these say what they said first
+    "alert.resolved": Say.RESOLVED,
+    "endpoint.recovered": Say.RECOVERED,
+    "endpoint.disabled": Say.DISABLED,
+}
 
 
 def check(url: str, secret: str) -> None:
@@ -38,13 +50,17 @@ def check(url: str, secret: str) -> None:
 def request(
     address: Address, message_id: str, tellings: Sequence[Telling], missed: Missed | None, now_ms: int
 ) -> Request:
-    """One alert; when its severity may have changed, the same alert of the other severity is over with it."""
+    """One alert; when its severity may have changed, the same alert of every other severity is over with it."""
     del message_id, missed
     telling = tellings[0]
-    alerts = [_alert(telling, address.lang, telling.event.data.severity, now_ms, over=telling.say in OVER)]
-    if telling.say in (Say.UPDATED, Say.RESOLVED):
-        other = "warning" if telling.event.data.severity == "critical" else "critical"
-        alerts.append(_alert(telling, address.lang, other, now_ms, over=True))
+    if telling.say is Say.REPEAT:
+        telling = replace(telling, say=AGAIN.get(telling.event.type, telling.say))
+    over = telling.event.type in CLOSES
+    alerts = [_alert(telling, address.lang, telling.event.data.severity, now_ms, over=over)]
+    if telling.say is Say.UPDATED or over:
+        # Levels that it cannot have had cost nothing: nobody has heard of them.
+        others = [level for level in get_args(Severity) if level != telling.event.data.severity]
+        alerts += [_alert(telling, address.lang, level, now_ms, over=True) for level in others]
     return json_request(address.url, alerts, _authorization(next(iter(address.secrets), "")))
 
 
@@ -59,9 +75,7 @@ def _alert(telling: Telling, lang: str, severity: str, now_ms: int, *, over: boo
     links = {link.url for link in notice.links[:1]}
     return {
         "labels": {
-            "alertname": "GroundswellWatchdog"
-            if telling.event.type == "system.watchdog"
-            else NAMES.get(telling.say, "GroundswellItself" if own else "GroundswellNegativeSurge"),
+            "alertname": NAMES.get(telling.event.type, "GroundswellItself" if own else "GroundswellNegativeSurge"),
             "severity": severity,
             "subject": clean(data.subject.id, 200),
             "episode": clean(data.episode_id, 200),

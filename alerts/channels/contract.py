@@ -43,13 +43,14 @@ class Missed:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, or a mail to hand to a server."""
+    """One HTTP request, or a mail to hand to a server. `plainly`: the same without markup, for a service that refuses how it is written."""
 
     url: str
     headers: dict[str, str]
     body: bytes
     method: str = "POST"
     mail: EmailMessage | None = None
+    plainly: "Request | None" = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
 from alerts.channels.fullwidth import inert
-from alerts.channels.lines import Markup, text_of
+from alerts.channels.lines import Markup, text_of, unmarked
 from alerts.channels.posting import (
     CHAT_GIVES_UP_S,
     NotThisChannel,
@@ -27,6 +27,7 @@ limits = Limits(many=True, spacing_s=3.0, per_minute=18, gives_up_s=CHAT_GIVES_U
 DEAF_S = 600.0
 TOO_FAST = frozenset({130101, 410100, 90018})
 SETTINGS = frozenset({310000, 300001, 300005, 400013, 400101, 400102, 40014})
+NOBODY: dict[str, Any] = {"atMobiles": [], "atUserIds": [], "isAtAll": False}
 BUSY = frozenset({-1, 430101, 430102, 430103, 430104})
 MARKUP = Markup(
     escape=inert,
@@ -36,6 +37,7 @@ MARKUP = Markup(
     link=lambda label, url: f"[{label}]({url})",
     between="\n\n",
 )
+PLAIN = unmarked(inert)
 
 
 def check(url: str, secret: str) -> None:
@@ -61,10 +63,10 @@ def request(
     """One markdown message that mentions nobody; signed with the newest secret, since a robot knows only one."""
     del message_id
     whole = message_of(tellings, missed, address.lang)
-    body = _body(fitted(whole, _fits, address.lang))
+    shown = fitted(whole, _fits, address.lang)
     secret = next(iter(address.secrets), "")
-    signed = f"&timestamp={now_ms}&sign={sign(secret, now_ms)}" if secret else ""
-    return json_request(address.url + signed, body)
+    url = address.url + (f"&timestamp={now_ms}&sign={sign(secret, now_ms)}" if secret else "")
+    return json_request(url, _body(shown), plainly=json_request(url, _text(shown)))
 
 
 def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
@@ -100,5 +102,9 @@ def _body(message: Message) -> dict[str, Any]:
     return {
         "msgtype": "markdown",
         "markdown": {"title": inert(message.short), "text": text_of(message, MARKUP)},
-        "at": {"atMobiles": [], "atUserIds": [], "isAtAll": False},
+        "at": NOBODY,
     }
+
+
+def _text(message: Message) -> dict[str, Any]:
+    return {"msgtype": "text", "text": {"content": text_of(message, PLAIN)}, "at": NOBODY}

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
-from alerts.channels.lines import Markup, text_of
+from alerts.channels.lines import Markup, text_of, unmarked
 from alerts.channels.posting import (
     CHAT_GIVES_UP_S,
     NotThisChannel,
@@ -20,6 +20,7 @@ from alerts.message import Message, fitted, message_of
 from alerts.retry import ASKED_MOST_S
 from groundswell.decisions import Delivery
 
+NO_PREVIEWS = 4
 CONTENT, TITLE, DESCRIPTION, ALL = 2_000, 256, 4_096, 6_000
 # How fast one may send is in each answer's headers, and changes.
 limits = Limits(many=True, spacing_s=1.0, per_minute=30, gives_up_s=CHAT_GIVES_UP_S, body_bytes=30_000)
@@ -49,6 +50,7 @@ MARKUP = Markup(
     link=lambda label, url: f"[{label}]({url})",
     between="\n",
 )
+PLAIN = unmarked(escaped)  # markup is read in plain content too
 
 
 def request(
@@ -60,7 +62,9 @@ def request(
     query = [(name, value) for name, value in parse_qsl(parts.query) if name != "wait"]
     url = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*query, ("wait", "true")]), ""))
     whole = message_of(tellings, missed, address.lang)
-    return json_request(url, _body(fitted(whole, _fits, address.lang)))
+    text = text_of(fitted(whole, _fits_plainly, address.lang), PLAIN)
+    plainly = json_request(url, {"content": text, "allowed_mentions": {"parse": []}, "flags": NO_PREVIEWS})
+    return json_request(url, _body(fitted(whole, _fits, address.lang)), plainly=plainly)
 
 
 def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
@@ -86,6 +90,10 @@ def _used_up(headers: Mapping[str, str]) -> float | None:
 def _fits(message: Message) -> bool:
     text = text_of(message, MARKUP, title=False)
     return len(text) <= DESCRIPTION and TITLE + len(text) <= ALL
+
+
+def _fits_plainly(message: Message) -> bool:
+    return len(text_of(message, PLAIN)) <= CONTENT
 
 
 def _body(message: Message) -> dict[str, Any]:

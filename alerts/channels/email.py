@@ -8,7 +8,6 @@ from email.header import Header
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import Any
-from urllib.parse import unquote
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
 from alerts.channels.lines import Markup, text_of
@@ -16,12 +15,19 @@ from alerts.channels.posting import CHAT_GIVES_UP_S, NotThisChannel, no_secret
 from alerts.clean import clean
 from alerts.message import message_of
 from groundswell.decisions import Delivery
+from groundswell.text import safe
 
 limits = Limits(many=True, spacing_s=1.0, per_minute=30, gives_up_s=CHAT_GIVES_UP_S, body_bytes=65_536)
 RECIPIENTS, SUBJECT = 20, 150
+MAILTO = "mailto:"
+REMEDY = f"Write desk@bank.example, or up to {RECIPIENTS} by comma: desk@bank.example,night@bank.example."
 DOMAIN = "groundswell.alerts"  # of message ids: need not exist, must not change between tries
 LOGIN = frozenset({421, 454, 530, 534, 535, 538})  # of the set-up, not of this message
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
+# No % : in a mailto: it is an escape, and old relays read a route in it.
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9!#$&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$&'*+/=?^_`{|}~-]+)*@(?=.{1,253}$)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+)
+LOCAL_CHARS, LABEL_CHARS = 64, 63
 
 
 class _Policy(EmailPolicy):
@@ -57,17 +63,27 @@ HTML = Markup(
 
 def check(url: str, secret: str) -> None:
     """Raises NotThisChannel unless this is mailto: and one to twenty addresses, by comma."""
-    found = recipients(url)
-    if not 0 < len(found) <= RECIPIENTS or not all(_ADDRESS.fullmatch(one) for one in found):
-        remedy = f"Write it so: mailto:desk@bank.example, up to {RECIPIENTS} by comma."
-        raise NotThisChannel("This is not a mail address.", remedy=remedy)
+    if not url.lower().startswith(MAILTO):
+        raise NotThisChannel("This is not a mail address.", remedy=REMEDY)
+    addresses(url)
     no_secret(secret, "Mail")
 
 
-def recipients(url: str) -> list[str]:
-    """The addresses of a mailto:, without what may follow them."""
-    scheme, _, rest = url.partition(":")
-    return [one for one in unquote(rest.partition("?")[0]).split(",") if one] if scheme.lower() == "mailto" else []
+def addresses(text: str) -> list[str]:
+    """The addresses of a mailto:, or of the list that would follow it; each once, in order. Raises NotThisChannel.
+
+    The one rule for what people may write: plain addresses by comma, blanks around them ignored; no names, no escapes, no headers.
+    """
+    listed = text[len(MAILTO) :] if text.lower().startswith(MAILTO) else text
+    found = list(dict.fromkeys(one.strip(" ") for one in listed.split(",")))
+    if len(found) > RECIPIENTS:
+        raise NotThisChannel(f"{len(found)} addresses are too many for one endpoint.", remedy=REMEDY)
+    for one in found:
+        local, _, domain = one.rpartition("@")
+        edges = any(part[:1] == "-" or part[-1:] == "-" or len(part) > LABEL_CHARS for part in domain.split("."))
+        if not _ADDRESS.fullmatch(one) or len(local) > LOCAL_CHARS or edges:
+            raise NotThisChannel(f"{safe(one, 60)!r} is no mail address.", remedy=REMEDY)
+    return found
 
 
 def request(
@@ -77,7 +93,7 @@ def request(
     said = message_of(tellings, missed, address.lang)
     mail = EmailMessage(policy=POLICY)
     mail["Subject"] = clean(said.title, SUBJECT)
-    mail["To"] = ", ".join(recipients(address.url))
+    mail["To"] = ", ".join(addresses(address.url))
     mail["Date"] = datetime.fromtimestamp(now_ms // 1000, UTC)
     mail["Message-ID"] = f"<{_atom(message_id)}.{_atom(address.endpoint)}@{DOMAIN}>"
     if len(tellings) == 1:

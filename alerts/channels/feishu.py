@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
+from alerts.channels.fullwidth import inert
+from alerts.channels.lines import text_of, unmarked
 from alerts.channels.posting import (
     CHAT_GIVES_UP_S,
     NotThisChannel,
@@ -28,6 +30,7 @@ limits = Limits(many=True, spacing_s=1.0, per_minute=90, gives_up_s=CHAT_GIVES_U
 COLOURS = {"critical": "red", "warning": "orange", "calm": "green", "plain": "grey"}
 SETTINGS = {19021: "signature_refused", 19022: "address_not_listed", 19024: "keyword_missing", 19001: "robot_unknown"}
 TOO_FAST = frozenset({11232, 11233})
+PLAIN = unmarked(inert)  # in a text message <at user_id="all"> would ring
 
 
 def check(url: str, secret: str) -> None:
@@ -49,10 +52,9 @@ def request(
     """One card; signed with the newest secret, since a robot knows only one."""
     del message_id
     whole = message_of(tellings, missed, address.lang)
-    return json_request(
-        address.url,
-        _body(fitted(whole, lambda one: _fits(address, one, now_ms), address.lang), address.secrets, now_ms),
-    )
+    shown = fitted(whole, lambda one: _fits(address, one, now_ms), address.lang)
+    plainly = json_request(address.url, _text(shown, address.secrets, now_ms))
+    return json_request(address.url, _body(shown, address.secrets, now_ms), plainly=plainly)
 
 
 def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
@@ -87,8 +89,16 @@ def _body(message: Message, secrets: Sequence[str], now_ms: int) -> dict[str, An
     elements.append({"tag": "note", "elements": [_plain(message.footer)]})
     header = {"template": COLOURS[message.tone], "title": _plain(message.title)}
     card = {"config": {"wide_screen_mode": True}, "header": header, "elements": elements}
-    signed = {"timestamp": str(now_ms // 1000), "sign": sign(secrets[0], now_ms // 1000)} if any(secrets[:1]) else {}
-    return {**signed, "msg_type": "interactive", "card": card}
+    return {**_signed(secrets, now_ms), "msg_type": "interactive", "card": card}
+
+
+def _text(message: Message, secrets: Sequence[str], now_ms: int) -> dict[str, Any]:
+    return {**_signed(secrets, now_ms), "msg_type": "text", "content": {"text": text_of(message, PLAIN)}}
+
+
+def _signed(secrets: Sequence[str], now_ms: int) -> dict[str, str]:
+    seconds = now_ms // 1000
+    return {"timestamp": str(seconds), "sign": sign(secrets[0], seconds)} if any(secrets[:1]) else {}
 
 
 def _line(text: str) -> dict[str, Any]:

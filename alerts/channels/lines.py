@@ -19,6 +19,18 @@ class Markup:
     between: str  # paragraphs
 
 
+def unmarked(escape: Callable[[str], str]) -> Markup:
+    """No markup at all: what is said once more where a service refused the message as it was written."""
+    return Markup(
+        escape=escape,
+        bold=lambda text: text,
+        quote=lambda text: f"- {text}",
+        small=lambda text: text,
+        link=lambda label, url: f"{label}: {url}",
+        between="\n",
+    )
+
+
 def text_of(message: Message, markup: Markup, *, title: bool = True) -> str:
     """All of a message, one paragraph after the other, escaped."""
     escape = markup.escape

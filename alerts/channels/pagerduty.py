@@ -65,7 +65,9 @@ def _details(telling: Telling, lang: str) -> dict[str, Any]:
         "payload": {
             "summary": notice.title[:SUMMARY],
             "source": clean(data.subject.id, SUMMARY),
-            "severity": "info" if telling.say is Say.TEST or (data.test and not own) else data.severity,
+            "severity": "info"
+            if data.severity == "notice" or telling.say is Say.TEST or (data.test and not own)
+            else data.severity,
             "timestamp": telling.event.timestamp,
             "component": clean(data.subject.id, SUMMARY),
             "group": clean(data.rule.id, SUMMARY),

@@ -28,10 +28,12 @@ class NotThisChannel(Refused):
     reason = "not_this_channel"
 
 
-def json_request(url: str, body: Any, headers: Mapping[str, str] | None = None) -> Request:
+def json_request(
+    url: str, body: Any, headers: Mapping[str, str] | None = None, *, plainly: Request | None = None
+) -> Request:
     """POST this as JSON in UTF-8."""
-    encoded = msgspec.json.encode(body)
-    return Request(url, {"content-type": "application/json; charset=utf-8", **AGENT, **(headers or {})}, encoded)
+    named = {"content-type": "application/json; charset=utf-8", **AGENT, **(headers or {})}
+    return Request(url, named, msgspec.json.encode(body), plainly=plainly)
 
 
 def json_object(head: bytes) -> dict[str, Any] | None:

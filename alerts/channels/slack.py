@@ -1,9 +1,11 @@
 """Slack: blocks to an incoming webhook. Text from the world stands in plain_text; mrkdwn holds our links alone, and is verbatim."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
+from alerts.channels.lines import text_of, unmarked
 from alerts.channels.posting import (
     CHAT_GIVES_UP_S,
     PARKED,
@@ -35,13 +37,18 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+PLAIN = replace(unmarked(escaped), link=lambda label, url: f"{label}: {escaped(url)}")
+
+
 def request(
     address: Address, message_id: str, tellings: Sequence[Telling], missed: Missed | None, now_ms: int
 ) -> Request:
     """One message without previews."""
     del message_id, now_ms
     whole = message_of(tellings, missed, address.lang)
-    return json_request(address.url, _body(fitted(whole, _fits, address.lang)))
+    shown = fitted(whole, _fits, address.lang)
+    plainly = json_request(address.url, _said(text_of(shown, PLAIN)))
+    return json_request(address.url, _body(shown), plainly=plainly)
 
 
 def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
@@ -79,13 +86,11 @@ def _body(message: Message) -> dict[str, Any]:
     if message.links:
         blocks.append({"type": "section", "text": _links(message.links)})
     blocks.append({"type": "context", "elements": [_plain(message.footer, SECTION)]})
-    return {
-        "text": escaped(message.short),  # what a phone shows; without blocks, all that is shown
-        "mrkdwn": False,
-        "blocks": blocks,
-        "unfurl_links": False,
-        "unfurl_media": False,
-    }
+    return {**_said(escaped(message.short)), "blocks": blocks}  # beside blocks, the text is what a phone shows
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"text": text, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
 
 
 def _plain(text: str, limit: int) -> dict[str, Any]:

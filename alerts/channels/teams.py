@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
+from alerts.channels.lines import text_of, unmarked
 from alerts.channels.posting import CHAT_GIVES_UP_S, NotThisChannel, json_request, no_secret, parts_of, trouble
 from alerts.message import Message, fitted, message_of
 from alerts.notice import Link
@@ -11,6 +12,7 @@ from groundswell.decisions import Delivery
 
 # 28 kB, 4 a second.
 limits = Limits(many=True, spacing_s=1.0, per_minute=60, gives_up_s=CHAT_GIVES_UP_S, body_bytes=27_000)
+PLAIN = unmarked(lambda text: text)
 COLOURS = {"critical": "Attention", "warning": "Warning", "calm": "Good", "plain": "Default"}
 
 
@@ -28,7 +30,10 @@ def request(
     """One card that mentions nobody."""
     del message_id, now_ms
     whole = message_of(tellings, missed, address.lang)
-    return json_request(address.url, _body(fitted(whole, _fits, address.lang)))
+    shown = fitted(whole, _fits, address.lang)
+    # A flow posts cards alone: the plainest is a run of text a line.
+    plainest = _card(shown.short, [_block([_run(line)]) for line in text_of(shown, PLAIN).split(PLAIN.between)])
+    return json_request(address.url, _body(shown), plainly=json_request(address.url, plainest))
 
 
 def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
@@ -50,14 +55,18 @@ def _body(message: Message) -> dict[str, Any]:
     if message.unlisted:
         blocks.append(_block([_run(message.unlisted)]))
     blocks.append(_block([_run(message.footer, isSubtle=True, size="Small")]))
+    actions = [{"type": "Action.OpenUrl", "title": link.label, "url": link.url} for link in message.links]
+    return _card(message.short, blocks, version="1.4", msteams={"width": "Full"}, actions=actions)
+
+
+def _card(short: str, blocks: list[dict[str, Any]], version: str = "1.2", **more: Any) -> dict[str, Any]:
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
-        "version": "1.4",
-        "fallbackText": message.short,
-        "msteams": {"width": "Full"},
+        "version": version,
+        "fallbackText": short,
         "body": blocks,
-        "actions": [{"type": "Action.OpenUrl", "title": link.label, "url": link.url} for link in message.links],
+        **more,
     }
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}

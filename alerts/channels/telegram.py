@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlunsplit
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
-from alerts.channels.lines import Markup, text_of
+from alerts.channels.lines import Markup, text_of, unmarked
 from alerts.channels.posting import (
     CHAT_GIVES_UP_S,
     NotThisChannel,
@@ -56,6 +56,14 @@ MARKUP = Markup(
 )
 
 
+def plain(text: str) -> str:
+    """Without a parse mode no tag is read, but names, commands, tags and addresses still are."""
+    return _CODE.sub(lambda code: code[0].replace(".", ".\u2060"), text.translate(_INERT))
+
+
+PLAIN = unmarked(plain)
+
+
 def request(
     address: Address, message_id: str, tellings: Sequence[Telling], missed: Missed | None, now_ms: int
 ) -> Request:
@@ -64,15 +72,13 @@ def request(
     parts = parts_of(address.url)
     asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
     whole = message_of(tellings, missed, address.lang)
-    body: dict[str, Any] = {
-        "chat_id": asked.get("chat_id", ""),
-        "text": text_of(fitted(whole, _fits, address.lang), MARKUP),
-        "parse_mode": "HTML",
-        "link_preview_options": {"is_disabled": True},
-    }
+    shown = fitted(whole, _fits, address.lang)
+    url = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    to: dict[str, Any] = {"chat_id": asked.get("chat_id", ""), "link_preview_options": {"is_disabled": True}}
     if asked.get("message_thread_id", "").isdecimal():
-        body["message_thread_id"] = int(asked["message_thread_id"])
-    return json_request(urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), body)
+        to["message_thread_id"] = int(asked["message_thread_id"])
+    plainly = json_request(url, {**to, "text": text_of(fitted(shown, _fits_plainly, address.lang), PLAIN)})
+    return json_request(url, {**to, "text": text_of(shown, MARKUP), "parse_mode": "HTML"}, plainly=plainly)
 
 
 def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
@@ -93,5 +99,12 @@ def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -
 
 
 def _fits(message: Message) -> bool:
-    shown = html.unescape(_TAG.sub("", text_of(message, MARKUP)))
-    return len(shown.encode("utf-16-le", "surrogatepass")) // 2 <= UNITS
+    return _units(html.unescape(_TAG.sub("", text_of(message, MARKUP)))) <= UNITS
+
+
+def _fits_plainly(message: Message) -> bool:
+    return _units(text_of(message, PLAIN)) <= UNITS
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

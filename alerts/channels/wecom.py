@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
 from alerts.channels.fullwidth import inert
-from alerts.channels.lines import Markup, text_of
+from alerts.channels.lines import Markup, text_of, unmarked
 from alerts.channels.posting import (
     CHAT_GIVES_UP_S,
     NotThisChannel,
@@ -20,7 +20,7 @@ from alerts.channels.posting import (
 from alerts.message import Message, fitted, message_of
 from groundswell.decisions import Delivery
 
-CONTENT_BYTES = 4_096
+CONTENT_BYTES, TEXT_BYTES = 4_096, 2_048
 # 20 a minute.
 limits = Limits(many=True, spacing_s=3.0, per_minute=18, gives_up_s=CHAT_GIVES_UP_S, body_bytes=8_192)
 TOO_FAST = frozenset({45009, 45033})
@@ -34,6 +34,7 @@ MARKUP = Markup(
     link=lambda label, url: f"[{label}]({url})",
     between="\n",
 )
+PLAIN = unmarked(inert)  # <@userid> rings in plain text too
 
 
 def check(url: str, secret: str) -> None:
@@ -51,7 +52,9 @@ def request(
     """One markdown message that mentions nobody."""
     del message_id, now_ms
     whole = message_of(tellings, missed, address.lang)
-    return json_request(address.url, _body(fitted(whole, _fits, address.lang)))
+    text = text_of(fitted(whole, _fits_as_text, address.lang), PLAIN)
+    plainly = json_request(address.url, {"msgtype": "text", "text": {"content": text}})
+    return json_request(address.url, _body(fitted(whole, _fits, address.lang)), plainly=plainly)
 
 
 def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -> Verdict:
@@ -71,6 +74,10 @@ def verdict(status: int, headers: Mapping[str, str], head: bytes, now_ms: int) -
 
 def _fits(message: Message) -> bool:
     return len(text_of(message, MARKUP).encode()) <= CONTENT_BYTES
+
+
+def _fits_as_text(message: Message) -> bool:
+    return len(text_of(message, PLAIN).encode()) <= TEXT_BYTES
 
 
 def _body(message: Message) -> dict[str, Any]:

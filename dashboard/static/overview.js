@@ -125,7 +125,7 @@ function pulse() {
   const known = market.lo !== null && market.lo !== undefined;
   const own = known ? market : { neg: 0, mentions: 0, reach: 0, exp: market.exp };
   if (!known) {
-    for (const row of seen.filter((one) => one.kind !== "topic" && !one.subject.includes("|"))) {
+    for (const row of seen.filter((one) => one.kind !== "topic" && one.kind !== "market" && !one.subject.includes("|"))) {
       own.neg += row.neg;
       own.mentions += row.mentions;
       own.reach += row.reach;

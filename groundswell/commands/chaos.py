@@ -65,11 +65,16 @@ def sentences(report: dict[str, Any]) -> str:
     lines = [
         f"{report['docs']:,} documents, seed {report['seed']}, {report['seconds']:.0f} s; {faults}",
         f"rows        lost {report['lost']}, counted twice {report['double_counted']}, misplaced {report['misplaced']}",
-        f"alerts      missing {report['alerts_missing']}, twice {report['alerts_twice']}; of {report['alerts']['told']} told",
-        f"            {report['alerts']['redelivered']} delivered again with the same id",
+        f"alerts      missing {report['alerts_missing']}, twice {report['alerts_twice']}",
+        (
+            f"            {report['alerts']['told']} told, {report['alerts']['due']} of them due at the endpoint, "
+            f"{report['alerts']['redelivered']} delivered again with the same id"
+        ),
         f"episodes    {report['episodes']}",
         f"dead letters {report['dead_letters']}",
         f"recovery    {report['recovery_s']}",
+        *(f"late        {safe(line, 300)}" for line in report["late"]),
+        *([f"left over   {safe(report['left_over'], 300)}"] if report["left_over"] else []),
         *(f"accounting  {safe(line, 300)}" for line in report["accounting"]),
         *(f"  {safe(line, 300)}" for line in report["examples"]),
         *([f"logs        {safe(report['logs'], 300)}"] if "logs" in report else []),

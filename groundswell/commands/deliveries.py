@@ -41,9 +41,12 @@ def list_(ctx: click.Context, endpoint: str, cursor: str, limit: int, as_json: b
 
 @deliveries.command()
 @click.argument("event")
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the answer."
+)
 @json_option
 @click.pass_context
-def show(ctx: click.Context, event: str, as_json: bool) -> int:
+def show(ctx: click.Context, event: str, lang: str, as_json: bool) -> int:
     """All tries of EVENT (its id, or an episode's), oldest first, each with its answer."""
     from alerts.delivery_log import in_words
 
@@ -53,7 +56,7 @@ def show(ctx: click.Context, event: str, as_json: bool) -> int:
         return 0 if rows else 1
     for row in rows:
         click.echo(
-            f"{rfc3339(row.at)}  {row.endpoint}  {row.type or row.event}  try {row.attempt}: {safe(in_words(row), 400)}"
+            f"{rfc3339(row.at)}  {row.endpoint}  {row.type or row.event}  try {row.attempt}: {safe(in_words(row, lang), 400)}"
         )
     if not rows:
         click.echo("No try of it is in the log: it was not planned for any endpoint, or the log no longer holds it.")

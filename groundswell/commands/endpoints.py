@@ -14,7 +14,7 @@ from groundswell.text import safe
 from groundswell.times import rfc3339
 
 F = TypeVar("F", bound=Callable[..., Any])
-SEVERITIES = click.Choice(["warning", "critical"])
+SEVERITIES = click.Choice(["notice", "warning", "critical"])
 
 
 @click.group()
@@ -68,7 +68,7 @@ def add(
     as_json: bool,
     **wishes: Any,
 ) -> None:
-    """Send alerts to URL (https://…, or a mail address). The signing secret is shown this once."""
+    """Send alerts to URL (https://…, or mailto: and up to twenty addresses by comma). The signing secret is shown this once."""
     asked = msgspec.convert(
         {"url": url, "name": name, "channel": channel or "", "secret": secret, "v1a": v1a, **_wished(wishes)},
         AskedEndpoint,

@@ -49,8 +49,8 @@ def rebuild(ctx: click.Context, since: str | None, no_wait: bool, as_json: bool)
     """Count everything that Redis shows again from Kafka; alerts wait meanwhile, and none is told twice."""
     from_ms, settings = _moment(since), runfile.joined(the_settings(ctx))
     quiet: AbstractContextManager[Show] = nullcontext(lambda _: None)
-    with quiet if as_json or no_wait else _bar() as show:
-        found, alive = asyncio.run(_rebuild(settings, from_ms, show, wait=not no_wait))
+    with quiet if as_json or no_wait else bar() as show:
+        found, alive = asyncio.run(ask(settings, from_ms, show, wait=not no_wait))
     complete = found.done == found.partitions
     if as_json:
         click.echo(msgspec.json.encode({**vars(found), "complete": complete, "aggregates": alive}).decode())
@@ -65,7 +65,8 @@ def rebuild(ctx: click.Context, since: str | None, no_wait: bool, as_json: bool)
     return 0 if complete or no_wait or not alive else 1
 
 
-async def _rebuild(settings: Settings, from_ms: int, show: Show, *, wait: bool) -> tuple[Progress, int]:
+async def ask(settings: Settings, from_ms: int, show: Show, *, wait: bool) -> tuple[Progress, int]:
+    """Ask for it, and wait for it; how far it came, and how many aggregates run. Raises RedisAway."""
     from stream import generation
 
     topology = topology_of(settings)
@@ -120,7 +121,7 @@ def _moment(text: str | None) -> int:
 
 
 @contextmanager
-def _bar() -> Iterator[Show]:
+def bar() -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar

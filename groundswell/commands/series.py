@@ -178,13 +178,11 @@ def value_of(cell: str, number: int) -> float:
         raise BadSeries(f"Line {number}: {safe(cell, 40)!r} is no number.") from None
 
 
-def span_s(text: str) -> float:
+def span_s(text: str, option: str = "--refractory") -> float:
     """24h -> 86400. Raises BadParameter."""
     found = SPAN.fullmatch(text.strip().lower())
     if not found:
-        raise click.BadParameter(
-            f"{safe(text, 20)} is no length of time like 90m, 24h or 7d", param_hint="--refractory"
-        )
+        raise click.BadParameter(f"{safe(text, 20)} is no length of time like 90m, 24h or 7d", param_hint=option)
     return float(found[1]) * SECONDS[found[2]]
 
 

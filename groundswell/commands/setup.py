@@ -180,8 +180,13 @@ def _checks(found: Settings) -> dict[str, Any]:
         SecretBox(found.secret_key)
         return "set"
 
+    def calendars() -> str:
+        from stream import calendars as known
+
+        return known.describe(known.FIRST.today())
+
     return {"python": python, "cores": cores, "model": model, "model kernels": kernels, "redis-server": redis_server,
-            "services": services, "secret key": key}  # fmt: skip
+            "calendars": calendars, "services": services, "secret key": key}  # fmt: skip
 
 
 async def _answer(settings: Settings) -> None:

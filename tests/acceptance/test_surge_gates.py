@@ -12,11 +12,10 @@ from bench import detect, surge_compare, surge_gates, surge_road_gates
 
 @pytest.mark.parametrize(
     ("gate", "key_days"),
-    [("null", 420), ("cold-start", 150), ("nan", 3), ("market", None)],
+    [("null", 420), ("cold-start", 150), ("nan", 3), ("market", 600), ("holiday", 840)],
 )
-def test_what_is_required_of_false_alarms_and_of_odd_input_holds_in_small_too(gate, key_days):
-    size = {} if key_days is None else {"key_days": key_days}
-    assert detect.ask(gate, seed=3, **size)["passed"] is not False
+def test_what_is_required_of_false_alarms_of_market_days_and_of_odd_input_holds_in_small_too(gate, key_days):
+    assert detect.ask(gate, seed=3, key_days=key_days)["passed"]
 
 
 def test_at_one_false_alarm_in_ten_days_near_half_of_the_surges_are_found_within_minutes():
@@ -114,6 +113,7 @@ def test_a_gate_prints_one_json_line_with_what_is_required_and_its_exit_status_t
     }  # fmt: skip
 
 
-def test_what_is_not_built_says_so_and_neither_holds_nor_fails(capsys):
+def test_what_is_not_built_says_so_and_neither_holds_nor_fails(capsys, monkeypatch):
+    monkeypatch.setitem(detect.GATES, "market", detect.Gate(lambda _seed: {"not_built": "in earnest"}))
     assert detect.main(["--gate", "market"]) == 0
     assert capsys.readouterr().out.startswith("not built")

@@ -8,19 +8,17 @@ import os
 import time
 from typing import Any
 
-import pytest
 from click.testing import CliRunner
 
 from bench.chaos_faults import KINDS
 from groundswell.cli import cli
 from tests.chaos.own_services import java_and_redis
 
-KILLS = os.environ.get("GROUNDSWELL_TEST_KILLS", "4")
-DOCS = os.environ.get("GROUNDSWELL_TEST_DOCS", "3000")
+KILLS = os.environ.get("GROUNDSWELL_TEST_KILLS", "3")
+DOCS = os.environ.get("GROUNDSWELL_TEST_DOCS", "2400")
 SEED = os.environ.get("GROUNDSWELL_TEST_SEED", "1")
 
 
-@pytest.mark.usefixtures("long_form")
 def test_whatever_breaks_every_bucket_and_every_alert_is_as_if_nothing_had(record_property: Any) -> None:
     java_and_redis()
     began_s = time.monotonic()
@@ -40,7 +38,7 @@ def test_whatever_breaks_every_bucket_and_every_alert_is_as_if_nothing_had(recor
         assert part["episodes"]["planted"] >= 4
         assert (part["episodes"]["missing"], part["episodes"]["unexpected"]) == (0, 0)
     assert (found["alerts_missing"], found["alerts_twice"]) == (0, 0)
-    assert found["alerts"]["received"] == found["alerts"]["told"] > 0
+    assert found["alerts"]["received"] == found["alerts"]["due"] > 0
     assert (found["dead_letters"]["missing"], found["dead_letters"]["unexpected"]) == (0, 0)
     assert found["dead_letters"]["due"] > 0
     assert found["accounting_balanced"], found["accounting"]

@@ -14,7 +14,7 @@ import redis.asyncio
 
 from groundswell.clock import ManualClock
 from groundswell.embedded import _fakeredis
-from groundswell.errors import Fenced, Poison
+from groundswell.errors import Fenced, Poison, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
 from groundswell.records import NEGATIVE, Bucket, DeadLetter, Row, ScoredBatch, ScoredDocument, Source
 from stream import entities, surge
@@ -173,6 +173,32 @@ async def test_a_zombie_is_fenced_and_counts_nothing(client: Any) -> None:
     await owner.process(0, found)
     assert await zombie.assigned(0) == 2
     assert await stored(client) == expected(found)
+
+
+async def test_redis_that_goes_away_within_a_batch_leaves_nothing_half_counted(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregate, found = work(client), records([NOON_MS, NOON_MS + 1], [NOON_MS + HOUR_MS], [NOON_MS + 2])
+    await aggregate.assigned(0)
+    read, fetch = 0, Store.fetch
+
+    async def away(*given: Any) -> None:
+        nonlocal read
+        read += 1
+        if read == 2:
+            raise RedisAway("It was here a moment ago.")
+        await fetch(*given)
+
+    monkeypatch.setattr(Store, "fetch", away)
+    with pytest.raises(RedisAway):
+        await aggregate.process(0, found)
+    with pytest.raises(Fenced):  # what it holds is half counted: it must be taken up anew
+        await aggregate.process(0, found)
+    assert await stored(client) == {}
+    assert await aggregate.assigned(0) == 0
+    await aggregate.process(0, found)
+    assert await stored(client) == expected(found)
+    assert aggregate.parts[0].window.counts.applied == 4
 
 
 async def test_a_record_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_count(client: Any) -> None:

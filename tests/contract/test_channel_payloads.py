@@ -23,11 +23,16 @@ STATES = {
     "acknowledged": [telling(Say.ACKNOWLEDGED, sequence=3)],
     "resolved": [telling(Say.RESOLVED, sequence=4)],
     "test": [telling(Say.TEST, sequence=0)],
+    "plain": [telling()],
     "digest": [telling(Say.RESOLVED, sequence=4), telling(), telling(Say.UPDATED, severity="critical", sequence=2)],
 }
 MISSED = Missed(3, NOW_MS - 7_500_000, NOW_MS - 600_000)
+PLAINLY = ("feishu", "dingtalk", "wecom", "slack", "telegram", "discord", "teams")  # once more, when refused as written
 CASES = [
-    (channel, state) for channel in URLS for state in STATES if state != "digest" or channel_of(channel).limits.many
+    (channel, state)
+    for channel in URLS
+    for state in STATES
+    if (state != "digest" or channel_of(channel).limits.many) and (state != "plain" or channel in PLAINLY)
 ]
 
 
@@ -45,10 +50,11 @@ def shown(request: Request) -> dict:
 
 def sent(channel: str, state: str) -> dict:
     missed = MISSED if state == "digest" else None
-    return {
-        lang: shown(channel_of(channel).request(address(channel, lang), "gw_1", STATES[state], missed, NOW_MS))
+    found = {
+        lang: channel_of(channel).request(address(channel, lang), "gw_1", STATES[state], missed, NOW_MS)
         for lang in ("en", "zh")
     }
+    return {lang: shown(one if state != "plain" else one.plainly) for lang, one in found.items()}
 
 
 @pytest.mark.parametrize(("channel", "state"), CASES)
@@ -59,6 +65,12 @@ def test_a_channel_sends_what_its_golden_copy_says(channel, state):
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     assert found == json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("channel", URLS)
+def test_chats_alone_have_a_plain_text_to_fall_back_on(channel):
+    request = channel_of(channel).request(address(channel), "gw_1", STATES["firing"], None, NOW_MS)
+    assert (request.plainly is not None) == (channel in PLAINLY)
 
 
 def test_every_golden_copy_is_checked():

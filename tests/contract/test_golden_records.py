@@ -27,7 +27,10 @@ TYPES: dict[str, Any] = {
     "control-endpoint-least": records.ControlObject,
     "control-errand": records.ControlObject,
     "control-ack": records.ControlObject,
+    "control-rules": records.ControlObject,
+    "control-sensitivity": records.ControlObject,
     "control-silence": records.ControlObject,
+    "control-watchlist": records.ControlObject,
     "control-incarnation": records.ControlObject,
     "delivery": records.DeliveryOutcome,
     "live-row": records.LiveRow,
@@ -115,7 +118,7 @@ def test_another_version_is_refused(name, other):
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("control-")])
 def test_a_control_object_of_another_kind_is_refused(name):
     with pytest.raises(msgspec.ValidationError, match="kind"):
-        msgspec.json.decode(wire(golden(name) | {"kind": "watchlist"}), type=records.ControlObject)
+        msgspec.json.decode(wire(golden(name) | {"kind": "wish"}), type=records.ControlObject)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if isinstance(golden(name), dict)])

@@ -372,11 +372,18 @@ async def test_a_removed_endpoint_leaves_nothing(lanes, redis):
     for number, name in enumerate(("removed", "other")):
         await take_in(lanes, number, 1, name, episode=f"ep_{name}")
         await end(lanes, name, await claim(lanes, name), again=NOW, health=Health(failures=1))
+    await lanes.log(
+        row("logged", Item(event="gw_t", say=Say.TEST, episode="ep", planned_ms=0, replayed=False, body=b""), 0)
+    )
+    assert await lanes.kept() == {"removed", "other", "logged"}
+    assert await lanes.drop("logged") == 0
     assert await lanes.drop("removed") == 1
+    assert await lanes.kept() == {"other"}
     assert [found.endpoint for found in await deliveries(redis, KEYS)] == ["other"]
     assert isinstance(await claim(lanes, "removed"), Wait)
     assert list(await health(redis, KEYS)) == ["other"]
     assert [key async for key in redis.scan_iter(match="*:removed*")] == []
+    assert [key async for key in redis.scan_iter(match="*:logged*")] == []
 
 
 async def test_other_topics_begin_at_their_own_offsets_and_finished_events_stay_finished(lanes):

@@ -1,9 +1,11 @@
 """Claims after a loss, on a real and on the embedded Redis: none is made while they are gone; what comes back decides as before."""
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import redis.asyncio
 
@@ -13,8 +15,9 @@ from groundswell.errors import ClaimsLost
 from groundswell.keys import Keys
 from groundswell.records import Document, Source, Tagged
 from groundswell.settings import Settings
-from stream import reclaim
-from stream.claims import Claim, claim, remember, retell
+from stream import generation
+from stream.claims import Claim, Claimed, claim, remember, retell
+from stream.reclaim import Mark, Reclaim
 from stream.topology import Topology
 
 NOW_MS = 1_700_000_000_000
@@ -52,13 +55,69 @@ def tagged(document: Document, offset: int, story: str, *, echo: bool) -> Tagged
     )  # fmt: skip
 
 
+async def keeper_of(client: Any, clock: ManualClock) -> Reclaim:
+    """One that found everything whole."""
+    await whole(client, "first")
+    keeper = Reclaim(Settings(), Topology("ns"), client, clock)
+    await keeper.look()
+    return keeper
+
+
+async def whole(client: Any, loss: str) -> None:
+    """As if another process had read back what was lost, and this one reads nothing back itself."""
+    await client.set(KEYS.claims, msgspec.json.encode(Mark(await generation.life(client), loss, whole=True)))
+
+
+async def busy(client: Any) -> None:
+    """Another process reads back."""
+    await client.set(f"{KEYS.claims}:by", "another", ex=30)
+
+
+async def claimed(client: Any, keeper: Reclaim, read: Sequence[tuple[Source, Document]]) -> list[Claimed]:
+    return await claim(client, KEYS, read, sure=partial(keeper.sure, keeper.standing))
+
+
 async def test_nothing_is_claimed_while_claims_are_lost(client: Any) -> None:
+    keeper = Reclaim(Settings(), Topology("ns"), client, ManualClock(NOW_MS))
+    read = [(Source(0, 1), said("a"))]
     with pytest.raises(ClaimsLost):
-        await claim(client, KEYS, [(Source(0, 1), said("a"))], whole=True)
+        await claimed(client, keeper, read)
     assert [key async for key in client.scan_iter()] == []
-    await client.set(KEYS.claims, reclaim.HALF)
-    (answer,) = await claim(client, KEYS, [(Source(0, 1), said("a"))], whole=True)
-    assert answer.claim is Claim.NEW
+    await whole(client, "first")
+    with pytest.raises(ClaimsLost):  # it has not said again what it knows
+        await claimed(client, keeper, read)
+    await keeper.look()
+    assert [one.claim for one in await claimed(client, keeper, read)] == [Claim.NEW]
+
+
+async def test_what_was_claimed_before_a_loss_is_not_written_after_it(client: Any) -> None:
+    keeper = await keeper_of(client, ManualClock(NOW_MS))
+    before = keeper.standing
+    await claimed(client, keeper, [(Source(0, 1), said("a"))])
+    await keeper.stands(before)
+    await client.flushdb()
+    with pytest.raises(ClaimsLost):
+        await keeper.stands(before)
+    await whole(client, "second")
+    await keeper.look()
+    with pytest.raises(ClaimsLost):  # another may have claimed it between
+        await keeper.stands(before)
+    assert keeper.standing is not None
+    await keeper.stands(keeper.standing)
+
+
+async def test_what_is_under_way_is_said_again_however_long_it_takes(client: Any) -> None:
+    clock = ManualClock(NOW_MS)
+    keeper = await keeper_of(client, clock)
+    await claimed(client, keeper, [(Source(0, 1), said("a"))])
+    clock.advance(600)
+    keeper.wrote([])
+    await client.flushdb()
+    await whole(client, "second")
+    await keeper.look()
+    twin, copy = (Source(7, 1), said("a")), (Source(7, 2), said("b", LONG + " Read more."))
+    answers = await claimed(client, keeper, [twin, copy])
+    assert [(one.claim, one.echo) for one in answers] == [(Claim.DUPLICATE, False), (Claim.NEW, True)]
 
 
 async def test_what_was_written_is_a_duplicate_again_and_its_copy_an_echo(client: Any) -> None:
@@ -94,20 +153,29 @@ async def test_a_story_is_told_again_only_for_as_long_as_it_would_have_been(clie
 
 async def test_claims_of_the_last_seconds_are_written_again_when_the_mark_is_gone(client: Any) -> None:
     clock = ManualClock(NOW_MS)
-    keeper = reclaim.Reclaim(Settings(), Topology("ns"), client, clock)
-    await client.set(KEYS.claims, reclaim.WHOLE)
-    await keeper.look()
+    keeper = await keeper_of(client, clock)
     read = [(Source(0, number), said(f"d{number}", f"{number} {LONG} {number}")) for number in range(3)]
     for one in read:
-        keeper.note([one], await claim(client, KEYS, [one], whole=True))
+        await claimed(client, keeper, [one])
+        keeper.wrote([one[0]])
         clock.advance(6)
+    keeper.wrote([])
     await client.flushdb()
-    await client.set(
-        f"{KEYS.claims}:by", "another process", ex=30
-    )  # reads back from tagged; this one only tells what it knows
+    await busy(client)
     await keeper.look()
     twins = [(Source(7, number), document) for number, (_, document) in enumerate(read)]
     answers = await claim(client, KEYS, twins)
-    assert [answer.claim for answer in answers] == [Claim.NEW, Claim.DUPLICATE, Claim.DUPLICATE], (
-        "ten seconds are remembered"
-    )
+    assert [answer.claim for answer in answers] == [Claim.NEW, Claim.NEW, Claim.DUPLICATE], "ten seconds are remembered"
+
+
+async def test_what_was_given_up_is_not_said_again(client: Any) -> None:
+    keeper = await keeper_of(client, ManualClock(NOW_MS))
+    read = [(Source(0, number), said(f"d{number}")) for number in range(3)]
+    await claimed(client, keeper, read)
+    keeper.wrote([read[0][0]])
+    keeper.forget([read[0][0], read[1][0]])
+    await client.flushdb()
+    await busy(client)
+    await keeper.look()
+    answers = await claim(client, KEYS, [(Source(7, number), document) for number, (_, document) in enumerate(read)])
+    assert [answer.claim for answer in answers] == [Claim.NEW, Claim.NEW, Claim.DUPLICATE]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from redis.backoff import NoBackoff
 
 from groundswell.embedded import _fakeredis
 from groundswell.errors import Fenced, RedisAway
-from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
+from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_counters, unpack_bucket, unpack_counters
 from groundswell.records import Bucket, DocumentCard
 from stream import surge
 from stream.detect import CARDS
@@ -70,7 +71,7 @@ class Memory:
 def card(number: int, at_ms: int = NOON_MS) -> DocumentCard:
     return DocumentCard(
         id=f"d{number}", story=f"s{number % 7}", published_at=at_ms, source="paper", label="negative", negative=0.91, lang="zh",
-        title="松涛银行下调评级", author=f"a{number % 5}", about=["XTST:AAAA"],
+        title="松涛银行下调评级", author=f"a{number % 5}", about=("XTST:AAAA",),
     )  # fmt: skip
 
 
@@ -102,8 +103,7 @@ def memory(subjects: int = 5, seed: int = 3) -> Memory:
         for minute in range(-170, 2):
             if chance.random() < 0.3:
                 at_ms = NOON_MS + minute * MINUTE_MS
-                window.minutes.setdefault(name, {})[at_ms] = [int(count) for count in chance.integers(0, 300, 5)]
-                window.touched.add((name, at_ms))
+                window.touch(name, at_ms)[:] = [int(count) for count in chance.integers(0, 300, 5)]
     cards = {names[0]: deque((card(i) for i in range(40)), maxlen=CARDS)}
     echoes = {names[0]: Counter({"s1": 40, "s2": 2})}
     return Memory(window, names, state, {names[1]: episode(names[1], NOON_MS - HOUR_MS)}, cards, echoes)
@@ -347,8 +347,10 @@ async def test_a_drop_that_was_cut_short_is_done_again(client: Any) -> None:
 async def test_two_thousand_subjects_are_written_in_one_call(client: Any, request: pytest.FixtureRequest) -> None:
     # The embedded Redis takes 3,000 commands a second, and a reload asks for each hour of each subject.
     kept, held = store(client), memory(subjects=200 if "fakeredis" in request.node.name else 2_000)
-    held.window.minutes = {name: {NOON_MS: [1, 2, 3, 4, 5]} for name in held.subjects}
-    held.window.touched = {(name, NOON_MS) for name in held.subjects}
+    held.window.minutes.clear()
+    held.window.touched.clear()
+    for name in held.subjects:
+        held.window.touch(name, NOON_MS)[:] = [1, 2, 3, 4, 5]
     held.echoes = {held.subjects[0]: Counter({f"s{i}": i + 1 for i in range(UNPACKED + 500)})}
     loaded = await kept.take_up(17, HISTORY_MS)
     async with asyncio.timeout(20):
@@ -390,8 +392,8 @@ async def test_buckets_are_absolute_and_expire(client: Any) -> None:
     loaded = await kept.take_up(17, HISTORY_MS)
     revision = await kept.commit(17, loaded.owner, 0, writes(kept, held))
     name, at_ms = next(iter(held.window.touched))
-    held.window.minutes[name][at_ms] = [9, 8, 7, 6, 5]
-    held.window.touched = {(name, at_ms)}
+    held.window.touched.clear()
+    held.window.touch(name, at_ms)[:] = [9, 8, 7, 6, 5]
     await kept.commit(17, loaded.owner, revision, writes(kept, held, offset=11))
     key = KEYS.buckets(17, name, at_ms // HOUR_MS)
     packed = await client.hget(key, bytes((at_ms % HOUR_MS // MINUTE_MS,)))
@@ -405,8 +407,48 @@ async def test_a_cold_minute_is_brought_back_before_it_is_changed(client: Any) -
     await kept.commit(17, loaded.owner, 0, writes(kept, held))
     name, at_ms = min(held.window.touched, key=lambda one: one[1])
     window = Window(minutes={name: {NOON_MS + HOUR_MS: [1, 0, 0, 0, 0]}})
-    await kept.fetch(17, window, [(name, at_ms), (name, NOON_MS + HOUR_MS), ("XTST:NONE", NOON_MS)])
-    assert window.minutes == {name: {NOON_MS + HOUR_MS: [1, 0, 0, 0, 0], at_ms: held.window.minutes[name][at_ms]}}
+    hour, newer = at_ms // HOUR_MS, NOON_MS // HOUR_MS + 1
+    await kept.fetch(17, window, [(name, hour), (name, newer), ("XTST:NONE", hour)])
+    in_hour = {minute: counters for minute, counters in held.window.minutes[name].items() if minute // HOUR_MS == hour}
+    assert window.minutes == {name: {NOON_MS + HOUR_MS: [1, 0, 0, 0, 0]} | in_hour}
+    assert window.whole == {hour: {name, "XTST:NONE"}, newer: {name}}, "not asked for again"
+
+
+async def test_what_memory_has_of_an_hour_is_not_undone_by_a_read(client: Any) -> None:
+    kept, held = store(client), memory()
+    loaded = await kept.take_up(17, HISTORY_MS)
+    await kept.commit(17, loaded.owner, 0, writes(kept, held))
+    name, at_ms = next(iter(held.window.touched))
+    window = Window(minutes={name: {at_ms: [99, 0, 0, 0, 0]}})
+    await kept.fetch(17, window, [(name, at_ms // HOUR_MS)])
+    assert window.minutes[name][at_ms] == [99, 0, 0, 0, 0]
+
+
+async def test_buckets_that_version_0_1_wrote_are_read_and_go_on(client: Any) -> None:
+    kept, hour = store(client), NOON_MS // HOUR_MS
+    loaded = await kept.take_up(17, HISTORY_MS)
+    await client.hset(KEYS.buckets(17, "XTST:AAAA", hour), b"\x05", struct.pack("<5I", 7, 0, 300, 0, 70_000))
+    window = Window()
+    await kept.fetch(17, window, [("XTST:AAAA", hour)])
+    window.touch("XTST:AAAA", NOON_MS + 5 * MINUTE_MS)[0] += 1
+    found = Writes()
+    kept.write_window(17, window, 1, found)
+    await kept.commit(17, loaded.owner, 0, found)
+    again = Window()
+    await kept.fetch(17, again, [("XTST:AAAA", hour)])
+    assert again.bucket("XTST:AAAA", NOON_MS + 5 * MINUTE_MS) == Bucket(8, 0, 300, 0, 70_000)
+
+
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 300), st.integers(65_000, 66_000), st.integers(0, 2**32 - 1)), min_size=5, max_size=5
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_counters_take_as_many_bytes_as_they_need_and_come_back(counters: list[int]) -> None:
+    packed = pack_counters(counters)
+    assert unpack_counters(packed) == tuple(counters)
+    assert len(packed) == (5 if max(counters) < 256 else 10 if max(counters) < 65_536 else 20)
 
 
 async def test_a_forgotten_episode_leaves_redis_and_a_new_one_of_its_subject_stays(client: Any) -> None:
@@ -439,8 +481,7 @@ async def test_minutes_since_the_onset_of_an_open_episode_are_loaded_however_old
     name = held.subjects[1]
     old_ms = NOON_MS - 30 * HOUR_MS
     held.episodes = {name: episode(name, old_ms)}
-    held.window.minutes.setdefault(name, {})[old_ms] = [3, 0, 0, 0, 0]
-    held.window.touched.add((name, old_ms))
+    held.window.touch(name, old_ms)[0] = 3
     loaded = await kept.take_up(17, HISTORY_MS)
     await kept.commit(17, loaded.owner, 0, writes(kept, held))
     again = await kept.take_up(17, HISTORY_MS)

@@ -2,21 +2,30 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.policy import default
 
+import msgspec
 import pytest
 
+from alerts import endpoints
 from alerts.channels import channel_of
 from alerts.channels.contract import Address
+from alerts.delivery_log import in_words
 from alerts.guard import Rules
 from alerts.mail import MailServer, Server
 from alerts.say import Say
 from alerts.send import Sender
+from groundswell.asked import AskedEndpoint
 from groundswell.clock import SystemClock
 from groundswell.decisions import Delivery
 from groundswell.errors import BadSetting
+from groundswell.secrets import SecretBox, new_key
 from groundswell.settings import Settings
+from tests.alert_events import event_bytes
+from tests.delivery_road import FastClock, Road
 from tests.services_chat import ChatServices, MailStub
 from tests.tellings import SECRETS, address, replace_address, telling
 
@@ -212,6 +221,18 @@ async def test_a_mail_goes_out_over_tls_to_all_recipients(tmp_path, implicit):
     assert all(line.split()[0].upper() in ("EHLO", "STARTTLS") for line in post.stub.in_the_clear)
 
 
+async def test_an_endpoint_of_three_addresses_is_one_mail_to_three(tmp_path):
+    box = SecretBox(new_key())
+    asked = AskedEndpoint(url="mailto:desk@bank.example, night@bank.example,chief@bank.example", name="risk")
+    made, _ = await endpoints.made(asked, box, Rules(), 0)
+    post = Post(tmp_path)
+    outcome = await handed_in(post, await post.open(), mail(to=box.open(made.url, made.id, "url")))
+    assert outcome.verdict.outcome is Delivery.SENT
+    ((_, recipients, data),) = post.stub.mails
+    assert recipients == ["desk@bank.example", "night@bank.example", "chief@bank.example"]
+    assert message_from_bytes(data, policy=default)["To"] == "desk@bank.example, night@bank.example, chief@bank.example"
+
+
 async def test_without_starttls_nothing_is_said_in_the_clear(tmp_path):
     post = Post(tmp_path, starttls=False, login="me:pass")
     outcome = await handed_in(post, await post.open(user="me:pass@"))
@@ -293,3 +314,63 @@ def test_no_mail_server_is_no_mail():
     assert MailServer.of(Settings()) is None
     with pytest.raises(BadSetting, match="sender"):
         MailServer.of(Settings(smtp="smtp://mail.bank.example"))
+
+
+# -- a message that is refused for how it is written -------------------------------------------------------------------
+
+CHATS = ("feishu", "dingtalk", "wecom", "slack", "telegram", "discord", "teams")
+
+
+@asynccontextmanager
+async def chats_on(road: Road) -> AsyncIterator[ChatServices]:
+    """An endpoint for each chat, at services that refuse all that is more than plain text. Time runs ten times as fast."""
+    road.clock = FastClock(10)
+    services = ChatServices(lambda: road.clock.now_ms() / 1000)
+    place = (await services.start()).removeprefix("http://")
+    road.closing.append(services.stop)
+    road.settings = msgspec.structs.replace(road.settings, deliver_allow=[place])
+    services.dislikes = set(CHATS)
+    await road.people(*(road.endpoint(services.url(name), name, channel=name, lang="zh") for name in CHATS))
+    road.start()
+    yield services
+    await road.end()
+
+
+async def test_a_message_refused_as_written_goes_out_once_more_as_plain_text(road):
+    async with chats_on(road) as services:
+        await road.push(event_bytes())
+        await road.until(lambda: all(services.posted[name] for name in CHATS))
+        await road.until(lambda: _tried(road, 7))
+        rows = {row.endpoint: row for row in await road.log()}
+    for name in CHATS:
+        (posted,) = services.posted[name]
+        assert "海港钢铁" in str(posted)
+        assert "41 条" in str(posted)
+        assert (rows[name].outcome, rows[name].attempt) == ("sent", 1)
+        assert rows[name].reason.startswith("as_plain_text ")
+        assert "plain text" in in_words(rows[name])
+    assert rows["slack"].reason == "as_plain_text refused_by_service invalid_blocks"
+    assert rows["telegram"].answer.count("can't parse entities") == 1, "the log has what the service disliked"
+    assert {(await road.fares(name)).state for name in CHATS} == {"healthy"}
+
+
+async def test_what_is_refused_as_plain_text_too_is_given_up_and_the_next_goes_out(road):
+    no = (400, "application/json", b'{"ok":false,"error_code":400,"description":"Bad Request: nothing pleases"}')
+    async with chats_on(road) as services:
+        await road.people(forget=tuple(name for name in CHATS if name != "telegram"))
+        await road.until(road.leads)
+        await asyncio.sleep(0.6)  # until the removed ones are not served any more
+        services.answers = [no, no]
+        await road.push(event_bytes(episode="ep_a"))
+        await road.until(lambda: _tried(road, 1))
+        services.dislikes.clear()
+        await road.push(event_bytes(episode="ep_b"))
+        await road.until(lambda: _tried(road, 2))
+        first, second = await road.log("telegram")
+    assert (first.event, first.outcome, first.status) == ("gw_a_1", "refused", 400)
+    assert (second.event, second.outcome, second.reason) == ("gw_b_1", "sent", "")
+    assert len(services.posted["telegram"]) == 1
+
+
+async def _tried(road: Road, count: int) -> bool:
+    return len(await road.log()) >= count

@@ -4,9 +4,11 @@ import msgspec
 from aiohttp import web
 
 from alerts.errands import new
+from alerts.market_day import AFTER_CRITICAL_MS
 from groundswell.records import Acknowledgement, AlertEvent, Silence
 from tests.alert_events import event_bytes
 from tests.delivery_road import FastClock, Road, said
+from tests.services_chat import ChatServices
 
 
 def ack(road: Road, episode: str = "ep_harbour") -> Acknowledgement:
@@ -17,14 +19,14 @@ async def test_a_silence_that_ends_while_it_fires_is_told_then_and_one_that_outl
     road.clock = FastClock(600)
     receiver = await road.subscribe()
     now = road.clock.now_ms()
-    short = Silence(id="short", subjects=["XSHG:600001"], until=now + 1_800_000, by="ana", at=now)
+    short = Silence(id="short", subjects=["XSHG:600001"], until=now + 5_400_000, by="ana", at=now)
     long = Silence(id="long", subjects=[], matchers=["subject=XNAS:*"], until=now + 90_000_000, by="ana", at=now)
     await road.people(short, long)
     road.start()
     await road.push(event_bytes(), event_bytes("alert.updated", 2), event_bytes(subject="XNAS:B", episode="ep_b"))
     await road.until(lambda: road.has_read(3))
     assert receiver.received == []
-    await road.until(lambda: len(receiver.received) == 1)
+    await road.until(lambda: len(receiver.received) == 1, seconds=25)
     assert said(receiver) == [("alert.updated", 2)]
     assert receiver.received[0].id == "gw_harbour_2"
     await road.push(
@@ -73,22 +75,30 @@ async def test_what_nobody_acknowledges_reaches_the_second_line_under_its_own_id
     assert called >= pushed + 900_000
 
 
-async def test_a_market_alert_speaks_for_the_warnings_that_follow_it_until_it_ends(road):
+async def test_a_market_alert_speaks_for_what_it_explains_and_for_hours_after_it_ended(road):
+    road.clock = FastClock(600)
     receiver = await road.subscribe()
+
+    def heard():
+        return {got.id for got in receiver.received}
+
     road.start()
     await road.push(
-        event_bytes(episode="ep_market", subject="market"),
-        event_bytes(episode="ep_late", started_at="2026-11-21T09:25:00Z"),
-        event_bytes(episode="ep_bad", severity="critical", started_at="2026-11-21T09:25:00Z"),
-        event_bytes(episode="ep_early", started_at="2026-11-21T09:00:00Z"),
+        event_bytes(episode="ep_market", subject="market:XSHG", effect=1.6),
+        event_bytes(episode="ep_with", fires_up_to=1.6, severity="critical"),
+        event_bytes(episode="ep_worse", fires_up_to=1.65),
+        event_bytes(episode="ep_abroad", subject="XNAS:AAPL", fires_up_to=1.1),
     )
     await road.until(lambda: road.has_read(4))
-    await road.until(lambda: len(receiver.received) == 3)
-    assert {got.id for got in receiver.received} == {"gw_market_1", "gw_bad_1", "gw_early_1"}
-    await road.push(event_bytes("alert.resolved", 2, episode="ep_market", subject="market"))
-    await road.until(lambda: len(receiver.received) == 5)
+    await road.until(lambda: len(heard()) == 3)
+    assert heard() == {"gw_market_1", "gw_worse_1", "gw_abroad_1"}
+    ended = road.clock.now_ms()
+    await road.push(event_bytes("alert.resolved", 2, episode="ep_market", subject="market:XSHG"))
+    await road.until(lambda: "gw_market_2" in heard())
+    assert "gw_with_1" not in heard()
+    await road.until(lambda: "gw_with_1" in heard(), seconds=30)
+    assert road.clock.now_ms() - ended >= AFTER_CRITICAL_MS
     await road.end()
-    assert {got.id for got in receiver.received[3:]} == {"gw_market_2", "gw_late_1"}
 
 
 async def test_a_test_is_delivered_once_to_the_one_it_is_for(road):
@@ -233,3 +243,56 @@ async def test_a_chat_gets_the_first_at_once_and_what_follows_in_one_message_wit
 
 async def _missed(road: Road, count: int) -> bool:
     return (await road.fares("chat")).missed == count
+
+
+async def test_a_removed_endpoint_leaves_no_trace_in_redis_and_the_other_goes_on(road):
+    risk, other = await road.subscribe(500, 500, 500, name="risk"), await road.subscribe(name="other")
+    road.start()
+    await road.push(event_bytes())
+    await road.until(lambda: len(risk.received) >= 1 and len(other.received) == 1)
+    await road.until(lambda: _logged(road, "risk"))
+    await road.people(forget=("risk",))
+    await road.until(lambda: _forgotten(road, "risk"))
+    await road.push(event_bytes("alert.resolved", 2))
+    await road.until(lambda: len(other.received) == 2)
+    await road.end()
+    assert await _forgotten(road, "risk")
+    assert [row.endpoint for row in await road.log()] == ["other", "other"]
+
+
+async def test_alertmanager_hears_each_minute_that_it_fires_and_for_five_minutes_that_it_is_over(road):
+    road.clock = FastClock(60)
+    services = ChatServices(lambda: road.clock.now_ms() / 1000)
+    place = (await services.start()).removeprefix("http://")
+    road.closing.append(services.stop)
+    road.settings = msgspec.structs.replace(road.settings, deliver_allow=[place])
+    await road.people(road.endpoint(services.url("alertmanager"), "ops", channel="alertmanager"))
+    posted = services.posted["alertmanager"]
+    road.start()
+    await road.push(event_bytes(started_at="2020-01-01T00:00:00Z"))
+    await road.until(lambda: len(posted) >= 3)
+    assert all(alert["endsAt"] > alert["startsAt"] for (alert,) in posted)
+    await road.push(event_bytes("alert.resolved", 2, started_at="2020-01-01T00:00:00Z"))
+    await road.until(lambda: len([one for one in posted if len(one) > 1]) == 5, seconds=20)
+    over = road.clock.now_ms() + 240_000
+    await road.until(lambda: road.clock.now_ms() > over)
+    await road.end()
+    fires, ends = [one for one in posted if len(one) == 1], [one for one in posted if len(one) > 1]
+    assert posted == fires + ends
+    assert len(ends) == 5
+    assert {alert["labels"]["severity"] for one in ends for alert in one} == {"notice", "warning", "critical"}
+    assert len({row.event for row in await road.log("ops")}) == len(posted), "each under an id of its own"
+
+
+async def _logged(road: Road, endpoint: str) -> bool:
+    return bool(await road.log(endpoint))
+
+
+async def _forgotten(road: Road, endpoint: str) -> bool:
+    """No key and no field of a hash that is kept for endpoints holds its name."""
+    names = ("waiting", "health", "resting", "spaced")
+    fields = [await road.redis.hexists(f"{road.keys.delivery}:{name}", endpoint) for name in names]
+    return (
+        not any(fields)
+        and [key async for key in road.redis.scan_iter(match=f"{road.keys.delivery}:*:{endpoint}*")] == []
+    )

@@ -89,8 +89,9 @@ async def test_a_record_that_would_be_too_large_is_split_between_documents(here)
 
 @pytest.mark.parametrize("end", ["terminated", "killed"])
 async def test_a_restart_in_the_middle_loses_nothing_and_counts_nothing_twice(here, end):
-    total = 4_000
-    await here.push(NEWS, [wire([story(4 * n + m) for m in range(4)]) for n in range(total // 4)])
+    total = 24_000
+    made = [wire([story(4 * n + m) for m in range(4)]) for n in range(total // 4)]
+    await here.push(NEWS, made[:-1])
     async with here.stage("ingest") as ingest:
 
         async def begun() -> bool:
@@ -103,6 +104,7 @@ async def test_a_restart_in_the_middle_loses_nothing_and_counts_nothing_twice(he
             status, seconds = await ingest.terminated()
             assert (status, seconds < 10) == (0, True), ingest.said
     async with here.stage("ingest") as ingest:
+        await here.push(NEWS, made[-1:])
         counts = await here.until_read("ingest", total)
         assert (await ingest.terminated())[0] == 0
     assert counts == Counts(read=total, applied=total, emitted=total)

@@ -10,9 +10,11 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -20,11 +22,12 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 
 from groundswell.clock import ManualClock
+from groundswell.errors import ClaimsLost, Fenced
 from groundswell.records import Document, Source
 from groundswell.settings import Settings
 from stream import generation
 from stream.claims import Claim, claim
-from stream.reclaim import Reclaim
+from stream.reclaim import Mark, Reclaim
 from stream.topology import Topology
 from tests.conftest import missing
 from tests.contract.test_rebuild import KEYS, NOON_MS, Aggregate, Step, World, buckets, live, record, story
@@ -128,21 +131,49 @@ async def test_what_redis_forgot_is_read_again_and_nothing_counts_twice(client: 
     assert broken.part.window.counts == calm.part.window.counts
 
 
-async def test_claims_of_the_last_seconds_are_written_again_after_a_restart(client: Any, server: Server) -> None:
-    clock = ManualClock(NOON_MS)
-    reclaim = Reclaim(Settings(), Topology("ns"), client, clock)
-    await client.set(KEYS.claims, b"whole")
+async def test_nobody_claims_after_a_restart_until_the_last_seconds_are_written_again(
+    client: Any, server: Server
+) -> None:
+    reclaim = Reclaim(Settings(), Topology("ns"), client, ManualClock(NOON_MS))
+    await client.set(KEYS.claims, msgspec.json.encode(Mark(await generation.life(client), "first", whole=True)))
     await reclaim.look()
+    before = reclaim.standing
     read = [(Source(0, number), document(number)) for number in range(20)]
-    reclaim.note(read, await claim(client, KEYS, read, whole=True))
+    await claim(client, KEYS, read, sure=partial(reclaim.sure, before))
+    reclaim.wrote([src for src, _ in read[:10]])
     await server.lose_the_end(1_500)
     left = [await client.hlen(key) async for key in client.scan_iter(match="ns:c:*")]
     assert sum(left) < len(read), "some are gone"
-    clock.advance(1)
-    await reclaim.look()
     again = [(Source(0, number + 100), one) for number, (_, one) in enumerate(read)]
-    answers = await claim(client, KEYS, again, whole=True)
+    with pytest.raises(ClaimsLost):
+        await claim(client, KEYS, again, sure=partial(reclaim.sure, before))
+    await client.set(f"{KEYS.claims}:by", "another")  # reads back from `tagged`, and is done:
+    await client.set(KEYS.claims, msgspec.json.encode(Mark(await generation.life(client), "first", whole=True)))
+    await reclaim.look()
+    answers = await claim(client, KEYS, again, sure=partial(reclaim.sure, reclaim.standing))
     assert {answer.claim for answer in answers} == {Claim.DUPLICATE}
+
+
+async def test_a_quiet_partition_reads_on_from_where_a_restarted_redis_stands(client: Any, server: Server) -> None:
+    steps = [step for step in story(1)[:200] if step.documents]
+    calm = await live(client, steps)
+    wanted = await buckets(client)
+    world, clock = World(), ManualClock(NOON_MS)
+    await client.flushdb()
+    await generation.begin(client, KEYS)
+    one = Aggregate(world, client, clock)
+    for step in steps:
+        world.log.append(record(len(world.log), step))
+        await one.read()
+    await server.lose_the_end(3_000)
+    assert await buckets(client) != wanted
+    await one.work.lost(await generation.current(client, KEYS))
+    with pytest.raises(Fenced):
+        await one.work.idle(0, caught_up=True)
+    one.at = None
+    await one.tick()
+    assert await buckets(client) == wanted
+    assert one.part.window.counts == calm.part.window.counts
 
 
 def document(number: int) -> Document:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alerts.channels import channel_of, dingtalk, feishu
-from alerts.channels.contract import Missed
+from alerts.channels.contract import Missed, Telling
 from alerts.channels.posting import NotThisChannel
 from alerts.say import Say
 from alerts.signing import new_ed25519_pair
@@ -57,7 +57,7 @@ def test_a_channel_takes_its_own_address_and_secret(channel):
         ("wecom", URLS["feishu"], ""), ("wecom", URLS["wecom"], "x"), ("slack", "https://hooks.slack.com", ""),
         ("telegram", URLS["telegram"].partition("?")[0], ""), ("telegram", URLS["slack"], ""), ("discord", URLS["slack"], ""),
         ("teams", URLS["teams"], "x"), ("email", "desk@bank.example", ""), ("email", "mailto:", ""),
-        ("email", "mailto:a@b.example%0d%0aBcc:x@y.example", ""), ("email", "mailto:" + ",".join(["a@b.example"] * 21), ""),
+        ("email", "mailto:a@b.example%0d%0aBcc:x@y.example", ""), ("email", "mailto:" + ",".join(f"a{i}@b.example" for i in range(21)), ""),
         ("pagerduty", URLS["pagerduty"], "short"), ("pagerduty", URLS["webhook"], "0" * 32),
         ("alertmanager", "https://alertmanager.bank.example/", ""), ("alertmanager", URLS["alertmanager"], "a b"),
     ],
@@ -152,7 +152,8 @@ def test_twenty_alerts_are_one_message_with_the_count_and_what_was_missed(channe
 
 def test_wecom_says_how_many_alerts_did_not_fit():
     subject = AlertSubject(id="XSHG:600001", kind="company", names={"zh": "海港钢铁股份有限公司" * 3})
-    request = sent("wecom", *(telling(subject=subject, sequence=i) for i in range(20)), lang="zh")
+    links = {"evidence": f"https://groundswell.bank.example/{'desk/' * 20}alerts/ep_harbour"}
+    request = sent("wecom", *(telling(subject=subject, sequence=i, links=links) for i in range(20)), lang="zh")
     content = json.loads(request.body)["markdown"]["content"]
     assert len(content.encode()) <= 4_096
     shown = content.count("【预警】")
@@ -168,19 +169,34 @@ def test_pagerduty_opens_marks_and_closes_one_incident():
     assert json.loads(sent("pagerduty", telling(Say.TEST)).body)["payload"]["severity"] == "info"
 
 
-def test_alertmanager_hears_that_it_fires_for_three_minutes_more_and_that_it_is_over():
+def test_alertmanager_hears_that_it_fires_for_four_minutes_more_and_that_it_is_over():
     (firing,) = json.loads(sent("alertmanager").body)
-    assert firing["endsAt"] == "2026-11-21T09:34:40Z"
+    assert firing["endsAt"] == "2026-11-21T09:35:40Z"
     assert firing["startsAt"] == "2026-11-21T09:22:00Z"
     over = json.loads(sent("alertmanager", telling(Say.RESOLVED)).body)
-    assert {one["labels"]["severity"] for one in over} == {"warning", "critical"}
+    assert {one["labels"]["severity"] for one in over} == {"notice", "warning", "critical"}
     assert {one["endsAt"] for one in over} == {"2026-11-21T09:31:40Z"}
     assert over[0]["labels"] == firing["labels"]
+    ended = telling(Say.RESOLVED)
+    again = json.loads(sent("alertmanager", Telling(ended.event, Say.REPEAT, ended.body)).body)
+    assert again == over, "an end that is said again is an end"
+
+
+def test_alertmanager_knows_an_endpoint_that_is_down_by_one_name_until_it_is_back():
+    down = telling(Say.DISABLED)
+    first, again, back = (
+        json.loads(sent("alertmanager", told).body)[0]
+        for told in (down, Telling(down.event, Say.REPEAT, down.body), telling(Say.RECOVERED))
+    )
+    assert first["labels"] == again["labels"] == back["labels"]
+    assert (first["labels"]["alertname"], again["endsAt"]) == ("GroundswellEndpointDown", "2026-11-21T09:35:40Z")
+    assert back["endsAt"] == "2026-11-21T09:31:40Z"
 
 
 def test_alertmanager_lets_go_of_the_warning_when_it_becomes_critical():
-    critical, warning = json.loads(sent("alertmanager", telling(Say.UPDATED, severity="critical")).body)
-    assert (critical["labels"]["severity"], critical["endsAt"]) == ("critical", "2026-11-21T09:34:40Z")
+    critical, notice, warning = json.loads(sent("alertmanager", telling(Say.UPDATED, severity="critical")).body)
+    assert (notice["labels"]["severity"], notice["endsAt"]) == ("notice", "2026-11-21T09:31:40Z")
+    assert (critical["labels"]["severity"], critical["endsAt"]) == ("critical", "2026-11-21T09:35:40Z")
     assert (warning["labels"]["severity"], warning["endsAt"]) == ("warning", "2026-11-21T09:31:40Z")
 
 
@@ -363,6 +379,30 @@ def test_hostile_text_rings_nobody_and_links_nowhere(channel, say, lang, several
     assert found.mentions == []
     assert set(found.links) <= OURS
     assert not any(char in text for text in found.texts for char in "\x00\u202e\u2066\ufeff")
+
+
+@pytest.mark.parametrize("channel", [one for one in CHATS if one != "email"])
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([Say.FIRING, Say.ACKNOWLEDGED, Say.RESOLVED, Say.DISABLED]), st.sampled_from(["en", "zh"]), st.booleans(),
+    HOSTILE, HOSTILE, HOSTILE,
+)  # fmt: skip
+def test_hostile_text_in_plain_text_rings_nobody_and_links_nowhere_either(channel, say, lang, several, one, two, three):
+    told = hostile_telling(say, one, two, three)
+    request = sent(channel, *([told, telling(Say.UPDATED)] if several else [told]), lang=lang)
+    assert request.plainly is not None
+    assert len(request.plainly.body) <= channel_of(channel).limits.body_bytes
+    found = read(channel, request.plainly)
+    assert found.mentions == []
+    assert set(found.links) <= OURS
+    assert not any(char in text for text in found.texts for char in "\x00\u202e\u2066\ufeff")
+    body = json.loads(request.plainly.body)
+    if channel == "wecom":
+        assert len(body["text"]["content"].encode()) <= 2_048
+    if channel == "discord":
+        assert len(body["content"]) <= 2_000
+    if channel == "telegram":
+        assert len(body["text"].encode("utf-16-le")) <= 2 * 4_096
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,6 +5,9 @@ import msgspec
 import pytest
 
 from alerts import delivery_log
+from alerts.delivery_log import in_words
+from alerts.words import WORDS
+from groundswell.decisions import Delivery
 from groundswell.errors import WrongShape
 from groundswell.keys import Keys
 from groundswell.records import DeliveryOutcome
@@ -95,9 +98,34 @@ async def test_the_tries_of_an_event_or_an_episode_come_in_their_order(redis):
             row(1, outcome="disabled", attempt=0, reason="endpoint_gone"),
             ["not tried", "endpoint_gone", "endpoints enable hook_a"],
         ),
+        (row(1, status=250, reason="recipients_refused 1"), ["250", "recipients_refused 1", "delivered"]),
         (row(1, outcome="a_word_of_tomorrow", status=200), ["a_word_of_tomorrow"]),
     ],
 )
 def test_an_answer_is_said_in_words_with_what_to_do(one, says):
     words = delivery_log.in_words(one)
     assert all(part in words for part in says), words
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("outcome", list(Delivery))
+def test_every_outcome_has_its_words_in_both_languages(outcome, lang):
+    assert WORDS[lang][f"outcome.{outcome.value}"]
+    said = in_words(row(1, outcome=outcome.value, status=500, reason="http_500"), lang)
+    assert WORDS[lang][f"outcome.{outcome.value}"] in said or outcome is Delivery.DISABLED
+
+
+def test_there_are_no_words_for_an_outcome_that_is_none():
+    for words in WORDS.values():
+        assert {key.partition(".")[2] for key in words if key.startswith("outcome.")} == set(Delivery)
+
+
+def test_a_chinese_desk_reads_the_log_in_chinese():
+    assert in_words(row(1, status=204, latency_ms=12), "zh") == "对方在 12 毫秒内返回 204，已送达。"
+    assert in_words(row(1, outcome="retry", reason="timed_out", latency_ms=15_000), "zh") == (
+        "等待 15000 毫秒，对方没有应答（timed_out），会自动重试。接收端应先应答，再处理。"
+    )
+    plainly = row(1, status=200, reason="as_plain_text refused_by_service 11246", latency_ms=90)
+    assert in_words(plainly, "zh") == (
+        "对方在 90 毫秒内返回 200：原有格式被拒（refused_by_service 11246），已改用纯文本送达。"
+    )

@@ -199,6 +199,15 @@ async def test_errands_that_are_too_old_to_be_done_are_taken_away(room):
     assert new.errand in room.pen.view.errands
 
 
+async def test_with_an_endpoint_goes_what_was_asked_of_it_and_nothing_else(room):
+    gone, stays = await room.endpoint("gone"), await room.endpoint("stays")
+    asked = [await room.desk.test(one.id, by="lin", wait_s=0) for one in (gone, stays)]
+    await room.desk.replay(gone.id, AskedReplay(since="2h"), by="lin", wait_s=0)
+    assert await room.desk.remove("gone") == gone.id
+    assert list(room.pen.view.errands) == [asked[1].errand]
+    assert list(room.pen.view.endpoints) == [stays.id]
+
+
 async def test_a_replay_counts_what_came_of_it_also_under_known_ids(room):
     made = await room.endpoint()
     await room.tried(made.id, event="gw_1")

@@ -5,6 +5,8 @@ import socket
 import pytest
 
 from alerts import endpoints
+from alerts.channels import email
+from alerts.channels.posting import NotThisChannel
 from alerts.guard import LookUps, Rules
 from alerts.signing import public_key_of
 from groundswell.asked import AskedEndpoint, AskedRotation, EndpointChange
@@ -71,12 +73,27 @@ async def test_a_mail_address_is_held_as_one_and_shown_in_part(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["mailto:a@b.com,c@d.com", "mailto:a b@c.com", "mailto:a@b", "mailto:@b.com", "mailto:a@b.com\r\nBcc:x@y.com"],
-)
-async def test_what_is_no_single_mail_address_is_refused(url):
-    with pytest.raises(WrongShape) as refused:
+    [
+        "mailto:a b@c.com", "mailto:a@b", "mailto:@b.com", "mailto:a@b.com\r\nBcc:x@y.com", "mailto:", "mailto:a@b.com,",
+        "mailto:a@b.com;c@d.com", "mailto:a@b.com,nobody", "mailto:Ana <a@b.com>", "mailto:a@b.com?bcc=x@y.com", "mailto:a%40b@c.com",
+        "mailto:a@-b.com", "mailto:a..b@c.com", "mailto:李@b.com", "mailto:" + ",".join(f"a{i}@b.com" for i in range(21)),
+    ],
+)  # fmt: skip
+async def test_what_is_no_list_of_plain_mail_addresses_is_refused(url):
+    with pytest.raises(NotThisChannel) as refused:
         await made(url=url)
-    assert refused.value.remedy
+    assert "20 by comma" in refused.value.remedy
+
+
+async def test_an_endpoint_may_be_up_to_twenty_mail_addresses_each_once_and_shown_in_part():
+    endpoint, _ = await made(url="mailto:desk@bank.com, night@bank.com,desk@bank.com")
+    assert BOX.open(endpoint.url, endpoint.id, "url") == "mailto:desk@bank.com,night@bank.com"
+    assert endpoint.shown == "mailto:d…@bank.com,n…@bank.com"
+    twenty, _ = await made(url=",".join(f"a{i}@bank.com" for i in range(20)), channel="email")
+    assert len(email.addresses(BOX.open(twenty.url, twenty.id, "url"))) == 20
+    assert twenty.shown == "mailto:a…@bank.com,a…@bank.com,a…@bank.com,+17"
+    moved = await endpoints.changed(twenty, EndpointChange(url="mailto:chief@bank.com"), BOX, Rules(), look_ups())
+    assert moved.shown == "mailto:c…@bank.com"
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "whsec_", "whsec_c2hvcnQ="])

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from alerts.addresses import is_public, parse
 from alerts.channels.contract import Request
 from alerts.channels.webhook import verdict
-from alerts.guard import LookUps, Rules, UrlRefused, check_url
+from alerts.guard import (
+    ConnectionRefusedByGuard,
+    GuardedResolver,
+    LookUps,
+    Rules,
+    UrlRefused,
+    check_url,
+    guarded_socket,
+)
 from alerts.send import Sender
 from groundswell.clock import SystemClock
 from groundswell.decisions import Delivery
@@ -208,6 +216,52 @@ async def test_a_name_that_resolves_inward_is_refused_and_nothing_is_connected(f
     await sender.close()
     assert (outcome.verdict.outcome, outcome.verdict.reason) == (Delivery.RETRY, "address_refused")
     assert "127" not in outcome.verdict.reason
+
+
+INNER = sorted({rest.partition("/")[0].strip("[]") for rest in ADDRESS.split()})
+
+
+@pytest.mark.parametrize("ip", INNER)
+async def test_the_resolver_alone_refuses_a_name_that_means_this_address(ip):
+    target = check_url("https://good.com/hook", CLOSED)
+    look_ups = answers(["93.184.216.34", ip])
+    with pytest.raises(ConnectionRefusedByGuard) as refused:
+        await GuardedResolver(target, CLOSED, look_ups).resolve("good.com", 443)
+    look_ups.close()
+    assert ip not in str(refused.value)
+
+
+@pytest.mark.parametrize("ip", INNER)
+def test_the_socket_factory_alone_refuses_to_connect_to_this_address(ip):
+    target = check_url("https://good.com/hook", CLOSED)
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with pytest.raises(ConnectionRefusedByGuard):
+        guarded_socket(target, CLOSED)((family, socket.SOCK_STREAM, 6, "", (ip, 443)))
+
+
+def test_the_socket_factory_makes_a_socket_for_a_public_address_and_no_other_port():
+    make = guarded_socket(check_url("https://good.com/hook", CLOSED), CLOSED)
+    make((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))).close()
+    with pytest.raises(ConnectionRefusedByGuard):
+        make((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 8443)))
+
+
+async def test_a_literal_that_the_resolver_is_never_asked_about_is_stopped_at_the_socket(monkeypatch):
+    """aiohttp does not resolve a literal: were the address let through by its look, the socket factory still says no."""
+    inside = Inside()
+    runner, port = await serve(inside)
+    monkeypatch.setattr("alerts.guard.PORTS", {"https": frozenset({443}), "http": frozenset({port})})
+    monkeypatch.setattr("alerts.guard._check_host", lambda *_: None)
+    sender = Sender(Rules(http=True), SystemClock(), 2.0)
+    outcome = await sender.send("hook", Request(f"http://127.0.0.1:{port}/", {}, b"{}"), verdict)
+    await sender.close()
+    await runner.cleanup()
+    assert outcome.verdict.reason == "address_refused"
+    assert inside.visits == 0
+
+
+def test_the_list_of_hostile_addresses_is_as_long_as_published():
+    assert len({url for _, url in REFUSED}) >= 100  # those of names and redirects are tests of their own below
 
 
 async def test_rebinding_between_the_check_and_the_connection_reaches_nothing(monkeypatch):

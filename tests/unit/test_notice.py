@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from alerts.channels.contract import Missed, Telling
 from alerts.message import fitted, message_of
-from alerts.notice import SHORT_LIMIT, TEXT_LIMIT, code_of, is_ours, notice_of
+from alerts.notice import BUDGETS, LINE_LIMITS, TEXT_LIMIT, code_of, is_ours, notice_of
 from alerts.say import Say
 from alerts.words import WORDS
-from groundswell.records import Acknowledged, AlertSubject, CauseCount
+from groundswell.records import Acknowledged, AlertSubject, CauseCount, Peak
+from stream.surge import SENSITIVITY_BUDGET
 from tests.tellings import telling
 
 LANGS = ("en", "zh")
@@ -29,7 +30,8 @@ def test_an_alert_says_who_how_many_against_how_many_since_when_and_why_in_this_
     order = [
         "[Warning]", "Harbour Steel (XSHG:600001)", "6.6× normal", "41 negative originals in 9 min", "17:22–17:31",
         "Beijing time", "1–13 are normal", "Largest story: “海港钢铁被曝财务造假 😱”", "3 echoes",
-        "Without the largest story it would fire all the same", "64%", "212 texts with echoes", "Fraud and short reports (30)",
+        "Without the largest story it would fire all the same", "By chance at most once in 10 days over all subjects",
+        "64%", "212 texts with echoes", "Fraud and short reports (30)",
         "wire (22)",
     ]  # fmt: skip
     places = [said.find(part) for part in order]
@@ -42,7 +44,7 @@ def test_it_says_the_same_in_chinese_as_chinese_desks_write():
     for part in (
         "【预警】海港钢铁（600001.SH）负面舆情达常态的 6.6 倍", "17:22–17:31（北京时间）", "9 分钟内负面原创 41 条",
         "通常为 1–13 条", "主要线索：“海港钢铁被曝财务造假 😱”", "转载 3 条", "剔除最大的一条线索后仍会触发",
-        "造假与做空 30 条", "wire 22 条",
+        "若属偶然，全部对象合计至多约 10 天一次。", "造假与做空 30 条", "wire 22 条",
     ):  # fmt: skip
         assert part in said
 
@@ -52,10 +54,86 @@ def test_it_says_the_same_in_chinese_as_chinese_desks_write():
 def test_every_state_is_short_enough_and_has_its_own_tag(say, lang):
     found = notice_of(telling(say), lang)
     assert len(" ".join((found.title, *found.sentences))) <= TEXT_LIMIT
-    assert len(found.short) <= SHORT_LIMIT
+    assert max(len(found.title), len(found.short)) <= LINE_LIMITS[lang]
     assert "\n" not in found.short
     level = WORDS[lang]["level.warning"]
     assert found.title.startswith(WORDS[lang][f"tag.{say.value}"].format(level=level))
+
+
+def test_the_limits_of_a_first_line_are_those_that_phones_show():
+    assert LINE_LIMITS == {"en": 80, "zh": 40}
+
+
+@pytest.mark.parametrize(
+    ("lang", "names"),
+    [
+        ("en", "Harbour Steel"), ("en", "Kweichow Moutai Company Limited Holdings"), ("zh", "海港钢铁"),
+        ("zh", "中国石油天然气股份有限公司控股集团总公司"), ("zh", "Kweichow Moutai Company Limited Holdings"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("say", [say for say in Say if say is not Say.TEST])
+def test_the_first_line_stands_alone_with_what_kind_who_and_what(say, lang, names):
+    subject = AlertSubject(id="XSHG:600519", kind="company", names={"en": names, "zh": names})
+    for fields in ({}, {"severity": "critical", "effect": 400.0, "window_s": 7_500}, {"kind": "share"}):
+        found = notice_of(telling(say, subject=subject, **fields), lang)
+        level = WORDS[lang][f"level.{fields.get('severity', 'warning')}"]
+        for line in (found.title, found.short):
+            assert len(line) <= LINE_LIMITS[lang]
+            assert line.startswith(WORDS[lang][f"tag.{say.value}"].format(level=level))
+            assert names[:4] in line
+    assert not any(mark in notice_of(telling(say), lang).title for mark in "…{}"), "ordinary names are whole"
+
+
+def test_a_phone_reads_how_many_against_how_many_since_when_where_there_is_room():
+    assert notice_of(telling(), "zh").short == "【预警】海港钢铁：9 分钟内负面 41 条，通常 1–13 条，始于 17:22"
+    assert (
+        notice_of(telling(), "en").short == "[Warning] Harbour Steel (XSHG:600001): 41 negative in 9 min, 1–13 normal"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "e_value", "threshold", "en", "zh"),
+    [
+        ("balanced", 8.4, 8.4, "at most 5 times a day", "每天至多约 5 次"),
+        ("fewer", 8.4, 8.4, "at most once a day", "至多约一天一次"),
+        ("balanced", 9.4, 8.4, "once in 2 days", "约 2 天一次"),
+        ("balanced", 10.7, 8.4, "once in 40 days", "约 40 天一次"),
+        ("more", 8.1, 8.4, "at most 20 times a day", "每天至多约 20 次"),
+        ("more", 300.0, 8.4, "less than once a year", "一年也不到一次"),
+    ],
+)
+def test_how_often_chance_alone_would_do_it_is_said_as_a_bound(sensitivity, e_value, threshold, en, zh):
+    fields = {
+        "versions": {"sensitivity": sensitivity}, "log10_e_value": e_value, "log10_threshold": threshold
+    }  # fmt: skip
+    assert en in whole(**fields)
+    assert zh in whole(lang="zh", **fields)
+
+
+def test_no_chance_is_claimed_where_the_budget_is_not_known_or_nothing_happened():
+    assert "chance" not in whole(versions={"model": "bundled"})
+    assert "chance" not in whole(test=True)
+    assert "chance" not in whole(Say.RESOLVED)
+    assert "chance" not in whole(rule=replace(telling().event.data.rule, bounded=False)), (
+        "a user's own rule has no budget"
+    )
+    assert BUDGETS == SENSITIVITY_BUDGET
+
+
+def test_the_worst_minutes_are_said_at_the_end_and_while_it_lasts_long():
+    peak = Peak(at="2026-11-21T09:27:00Z", negatives=19, window_s=300)
+    assert "Peak: 19 in 5 min from 17:27." in whole(Say.RESOLVED, peak=peak)
+    assert "峰值：17:27 起 5 分钟 19 条。" in whole(Say.RESOLVED, "zh", peak=peak)
+    assert "Peak: 19 in 5 min from 17:27." in whole(peak=peak, window_s=1_500)
+    assert "Peak" not in whole(peak=peak, window_s=540)
+
+
+def test_the_page_of_the_evidence_is_where_it_is_acknowledged():
+    links = {"evidence": "http://127.0.0.1:8080/alerts/ep_harbour"}
+    assert [link.url for link in notice_of(telling(links=links), "en").links] == [
+        "http://127.0.0.1:8080/alerts/ep_harbour", "http://127.0.0.1:8080/alerts/ep_harbour#acknowledge"
+    ]  # fmt: skip
+    assert notice_of(telling(links={}), "en").links == ()
 
 
 def test_who_acknowledged_and_who_looks_into_it_is_said():
@@ -68,6 +146,13 @@ def test_who_acknowledged_and_who_looks_into_it_is_said():
 def test_the_end_says_how_long_it_lasted():
     assert "It lasted 96 min (17:22–18:58, Beijing time): 41 negative originals" in whole(Say.RESOLVED)
     assert "历时 96 分钟（17:22–18:58，北京时间），负面原创共 41 条" in whole(Say.RESOLVED, "zh")
+
+
+def test_what_ended_by_becoming_the_usual_is_not_called_back_to_normal():
+    for lang, normal in (("en", "back to normal"), ("zh", "恢复正常")):
+        found = notice_of(telling(Say.RESOLVED, ended="new_level"), lang)
+        assert normal not in found.title + found.short
+        assert normal in notice_of(telling(Say.RESOLVED, ended="calm"), lang).title
 
 
 def test_an_escalation_says_since_when_nobody_acknowledged():
@@ -249,5 +334,5 @@ def test_no_text_and_no_figure_breaks_a_message(say, lang, name, title, other, e
         lang,
     )
     assert len(" ".join((found.title, *found.sentences))) <= TEXT_LIMIT
-    assert len(found.short) <= SHORT_LIMIT
+    assert max(len(found.title), len(found.short)) <= LINE_LIMITS[lang]
     assert not any("\n" in text for text in (found.title, *found.sentences, *found.quotes, found.footer))

@@ -57,6 +57,31 @@ def test_resolved_is_told_to_those_who_heard_it_fire_and_to_nobody_else():
     assert decide(case("alert.resolved", 2, told=Told(2, Say.RESOLVED))).why is Delivery.UNCHANGED
 
 
+def test_a_service_that_forgets_hears_the_end_each_minute_for_five_and_then_no_more():
+    told, heard = Told(1, Say.FIRING, NOW - HOUR), []
+    for at in range(NOW, NOW + 20 * MINUTE, MINUTE // 4):
+        now = case("alert.resolved", 2, told=told, now=at, keep_alive_s=60, endpoint=endpoint(severity="critical"))
+        decision = decide(now)
+        if decision.say is not None:
+            heard.append((at - NOW, spoken(now.event, decision.say, told, None).id))
+            told = after(told, now.event, decision.say, at, None)
+        else:
+            assert bool(decision.again_ms) == (at - NOW < 5 * MINUTE)
+    assert [at for at, _ in heard] == [minute * MINUTE for minute in range(5)]
+    assert len({name for _, name in heard}) == 5
+    assert decide(case("alert.firing", 3, told=told, keep_alive_s=60)).say is Say.FIRING
+
+
+def test_an_end_that_was_never_told_is_not_said_again():
+    assert decide(case("alert.resolved", 2, keep_alive_s=60)) == Decision(None, Delivery.UNCHANGED)
+
+
+def test_an_endpoint_that_is_down_stays_an_alert_where_alerts_are_forgotten_and_people_hear_it_once():
+    told = Told(1, Say.DISABLED, NOW - HOUR)
+    assert decide(case("endpoint.disabled", told=told, keep_alive_s=60)).say is Say.REPEAT
+    assert decide(case("endpoint.disabled", told=told, endpoint=endpoint(repeat_s=600))).say is None
+
+
 def test_what_fires_again_after_its_end_is_a_beginning():
     assert decide(case("alert.firing", 3, told=Told(2, Say.RESOLVED))).say is Say.FIRING
     assert decide(case("alert.updated", 4, told=Told(2, Say.RESOLVED))).say is Say.FIRING
@@ -155,10 +180,10 @@ def test_quiet_hours_hold_a_warning_back_until_they_end_and_what_becomes_critica
     assert decide(case("alert.updated", 2, endpoint=night, severity="critical")).say is Say.FIRING
 
 
-def test_a_wider_alert_holds_back_a_beginning_and_never_what_goes_on_or_is_critical():
-    assert decide(case(inhibited=True)) == Decision(None, Delivery.INHIBITED, 0)
-    assert decide(case(inhibited=True, severity="critical")).say is Say.FIRING
-    assert decide(case("alert.updated", 2, inhibited=True, told=TOLD)).say is Say.UPDATED
+def test_a_wider_alert_holds_back_a_beginning_and_never_what_goes_on():
+    assert decide(case(inhibited=0)) == Decision(None, Delivery.INHIBITED, 0)
+    assert decide(case(inhibited=NOW + MINUTE)) == Decision(None, Delivery.INHIBITED, NOW + MINUTE)
+    assert decide(case("alert.updated", 2, inhibited=0, told=TOLD)).say is Say.UPDATED
 
 
 def test_an_escalation_waits_for_an_acknowledgement_and_then_calls():

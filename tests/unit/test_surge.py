@@ -1,5 +1,6 @@
 """What the detector's step promises about any input. Its quality is measured in acceptance/test_surge_gates.py."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -308,10 +309,46 @@ def test_slots_agree_with_the_calendar(epoch, zone):
     assert slot.weekend[0] == (local.weekday() >= 5)
 
 
-def test_a_holiday_on_a_weekday_is_read_as_a_saturday():
-    slot = local_slots("America/New_York", utc(2026, 7, 3, 14, 30), group="XNYS", holiday=True)
-    assert slot.weekend[0]
-    assert slot.quarter[0] // 96 == 5
+def scheduled(k, factor):
+    return replace(local_slots("UTC", np.full(k, 1_700_000_000)), factor=np.asarray(factor, np.float64))
+
+
+def test_a_scheduled_event_multiplies_what_the_count_channels_expect_and_leaves_the_share_alone():
+    state, zeros = State.new(2, 1.0, MINUTE), np.zeros(2)
+    _, said = tick(state, scheduled(2, [3, 1]), zeros, np.full(2, 10.0), zeros > 0, MINUTE)
+    assert said.expected[0] == pytest.approx(3 * said.expected[1])
+    assert said.fast_expected[0] == pytest.approx(3 * said.fast_expected[1])
+    assert said.share_expected[0] == said.share_expected[1]
+
+
+def test_where_nothing_is_scheduled_a_factor_of_one_changes_no_bit():
+    state, y = State.new(2, 1.0, MINUTE), np.array([4.0, 0.0])
+    plain = local_slots("UTC", np.full(2, 1_700_000_000))
+    with_ones, said = tick(state, scheduled(2, [1, 1]), y, y + 5, y < 0, MINUTE)
+    without, as_well = tick(state, plain, y, y + 5, y < 0, MINUTE)
+    np.testing.assert_array_equal(with_ones.core, without.core)
+    np.testing.assert_array_equal(said.ln_m, as_well.ln_m)
+
+
+@pytest.mark.parametrize("talk", [0, 2, 9])
+def test_talk_during_an_event_teaches_nothing_of_the_hour_after(talk):
+    state = State.new(1, 2.0, MINUTE)
+    plain, never = local_slots("UTC", [1_700_000_000]), np.zeros(1, np.bool_)
+    for _ in range(3000):
+        state, before = tick(state, plain, [2], [10], never, MINUTE)
+    for _ in range(120):
+        state, _ = tick(state, scheduled(1, [3]), [talk], [10 + talk], never, MINUTE)
+    for _ in range(10):
+        state, after = tick(state, plain, [2], [10], never, MINUTE)
+    assert after.expected[0] == pytest.approx(before.expected[0], rel=0.01)
+    assert after.fast_expected[0] == pytest.approx(before.fast_expected[0], rel=0.05)
+
+
+def test_slots_of_scheduled_and_other_subjects_stand_behind_one_another():
+    both = Slot.concat([scheduled(1, [3]), local_slots("UTC", [0, 0])])
+    assert both.factor.tolist() == [3, 1, 1]
+    assert both.take([2, 0]).factor.tolist() == [1, 3]
+    assert Slot.concat([local_slots("UTC", 0)]).factor is None
 
 
 def test_prior_seasons_have_mean_one_and_the_round_the_clock_one_is_flat():

@@ -2,14 +2,16 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import ClassVar
 
 import fakeredis
 import msgspec
 import pytest
+from redis.exceptions import RedisError
 
 from groundswell import books
 from groundswell.clock import ManualClock
-from groundswell.errors import ModelAway, Poison
+from groundswell.errors import ModelAway, Poison, RedisAway
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter, Document, Source, Tagged
 from models.scripted import ScriptedModel
@@ -113,6 +115,46 @@ async def test_the_model_reads_on_while_the_broker_has_not_acknowledged(work, pr
     producer.hold.set()
     assert await running == 10 * PIECE_RECORDS
     assert producer.tagged == list(range(10 * PIECE_RECORDS))
+
+
+class ForgetfulRedis(fakeredis.FakeAsyncRedis):
+    """Fails the claims of some batch once."""
+
+    failing: ClassVar[set[int]] = set()
+    asked = 0
+
+    def pipeline(self, *args, **kwargs):
+        found = super().pipeline(*args, **kwargs)
+        claims = found.hsetnx
+
+        def hsetnx(name, *field):
+            if ":c:" in name:
+                ForgetfulRedis.asked += 1
+                if ForgetfulRedis.asked in self.failing:
+                    raise RedisError("gone")
+            return claims(name, *field)
+
+        found.hsetnx = hsetnx
+        return found
+
+
+async def test_a_piece_claims_nothing_after_the_one_before_it_failed(producer, model):
+    """Else a copy would be claimed before its original, and be taken for it."""
+    redis = ForgetfulRedis()
+    ForgetfulRedis.failing, ForgetfulRedis.asked = {PIECE_RECORDS + 1}, 0
+    work = TagWork(TOPOLOGY, redis, producer, model, ManualClock(NOW_MS))
+    producer.hold.clear()  # the first piece is being written: nobody looks at the second one yet
+    running = asyncio.create_task(work.process(0, records(3 * PIECE_RECORDS)))
+    for _ in range(2_000):
+        await asyncio.sleep(0)
+    claimed = sum([await redis.hlen(key) async for key in redis.scan_iter(match="t:c:*")])
+    producer.hold.set()
+    with pytest.raises(RedisAway):
+        await running
+    assert claimed == PIECE_RECORDS
+    assert await work.process(0, records(3 * PIECE_RECORDS)) == 3 * PIECE_RECORDS
+    assert producer.tagged == list(range(3 * PIECE_RECORDS))
+    await redis.aclose()
 
 
 async def test_what_was_written_before_the_model_went_away_is_not_written_again(work, redis, producer, model):

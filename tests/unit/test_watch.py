@@ -12,6 +12,7 @@ from rich.console import Console
 from groundswell import watch
 from groundswell.clock import ManualClock
 from groundswell.keys import Keys
+from groundswell.records import LiveRow
 from groundswell.settings import Settings
 from groundswell.shown import Shown
 from stream.topology import SCORED, Topology
@@ -87,3 +88,15 @@ async def test_it_ends_when_asked_to(shown: Shown, monkeypatch: pytest.MonkeyPat
     async with asyncio.timeout(5):
         await running
     assert "Nothing has been counted yet" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_learning_subject_says_how_far_it_is() -> None:
+    row = LiveRow(
+        subject="XNAS:AAPL", kind="company", names={"en": "Apple"}, state="learning", at=NOW, negatives_15=3, expected_15=0, low_15=0,
+        high_15=0, mentions_15=9, reach_15=9, share=0.3, evidence=-9, spark=[], minutes=[], learned_negatives=12, learned_s=7 * 3600 + 59,
+    )  # fmt: skip
+    assert watch.learned(row) == " 12/20, 7/24 h"
+    assert watch.learned(msgspec.structs.replace(row, state="firing")) == ""
+    console = Console(file=io.StringIO(), width=110)
+    console.print(watch.subjects([row], 5))
+    assert "learning 12/20, 7/24 h" in console.file.getvalue()

@@ -8,6 +8,7 @@ from itertools import groupby
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import NEGATIVE, NEUTRAL, POSITIVE, Bucket, Row, ScoredBatch, ScoredDocument
@@ -17,11 +18,14 @@ from stream.windows import (
     Window,
     advance,
     advance_idle,
+    closes_ms,
+    cold,
     due_steps,
     first_step,
     fold,
+    is_new,
     mark,
-    touches,
+    stretch,
 )  # fmt: skip
 
 NOON_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
@@ -38,7 +42,7 @@ def document(
     unsure: bool = False,
     ingested_at: int | None = None,
 ) -> ScoredDocument:
-    rows = [Row(subject, label, 0.9, unsure) for subject in subjects]  # type: ignore[arg-type]
+    rows = tuple(Row(subject, label, 0.9, unsure) for subject in subjects)  # type: ignore[arg-type]
     return ScoredDocument(
         index=index, id=f"d{index}", story=f"s{index}", echo=echo, published_at=at_ms,
         ingested_at=at_ms if ingested_at is None else ingested_at, rows=rows,
@@ -200,7 +204,10 @@ def test_a_row_counts_in_the_minute_it_was_published() -> None:
     fold(window, batch(0, 0, document(0, NOON_MS + 59_999), document(1, NOON_MS + 60_000)))
     assert window.bucket("XTST:AAAA", NOON_MS).negative == 1
     assert window.bucket("XTST:AAAA", NOON_MS + MINUTE_MS).negative == 1
-    assert window.touched == {("XTST:AAAA", NOON_MS), ("XTST:AAAA", NOON_MS + MINUTE_MS)}
+    assert window.touched == {
+        ("XTST:AAAA", NOON_MS): [1, 0, 0, 0, 0],
+        ("XTST:AAAA", NOON_MS + MINUTE_MS): [1, 0, 0, 0, 0],
+    }
 
 
 @given(logs())
@@ -208,8 +215,69 @@ def test_a_row_counts_in_the_minute_it_was_published() -> None:
 def test_what_a_fold_touches_is_known_before(both: tuple[list[ScoredBatch], list[ScoredBatch]]) -> None:
     for record in both[0]:
         window = Window()
+        hours = cold(window, record)
         fold(window, record)
-        assert window.touched == set(touches(record))
+        assert hours == {(subject, minute_ms // HOUR_MS) for subject, minute_ms in window.touched}
+        for subject, hour in hours:
+            window.whole.setdefault(hour, set()).add(subject)
+        assert cold(window, record) == set(), "read once"
+
+
+@st.composite
+def pushed(draw: st.DrawFn) -> list[ScoredBatch]:
+    """Records of one documents partition, some of them twice, whose documents lie just before, at and after where a step ends."""
+    ahead = st.sampled_from((0, 1, 20_000, 89_999, 90_000, 90_001, 40 * MINUTE_MS, LATE_MS))
+    behind = st.sampled_from((0, 0, 1, 59_999, 2 * MINUTE_MS, LATE_MS - 30_000, LATE_MS - 29_999, -HOUR_MS))
+    at_ms, made = NOON_MS, list[ScoredBatch]()
+    for offset in range(draw(st.integers(1, 6))):
+        documents = []
+        for index in range(draw(st.integers(1, 5))):
+            at_ms += draw(ahead)
+            label = draw(st.sampled_from((NEGATIVE, NEUTRAL)))
+            documents.append(
+                document(index, at_ms - draw(behind), label=label, echo=draw(st.booleans()), ingested_at=at_ms)
+            )
+        made.append(batch(0, offset, *documents))
+        if draw(st.booleans()):
+            made.append(made[draw(st.integers(0, len(made) - 1))])
+    return made
+
+
+@given(pushed())
+@settings(max_examples=300, deadline=None)
+def test_documents_counted_in_stretches_count_as_if_each_came_alone(records: list[ScoredBatch]) -> None:
+    """Steps close, late rows are refused and negatives are looked at between the same two documents, however a record is cut."""
+    alone, together = Window(), Window()
+    told: dict[str, list[object]] = {"alone": [], "together": []}
+
+    def close(window: Window, record: ScoredBatch, at: int, seen: list[object]) -> None:
+        if is_new(window, record, at):
+            if window.closed_ms == 0:
+                window.closed_ms = first_step(record.documents[at], MINUTE_MS)
+            advance(window, [record.documents[at]], LATENESS_MS)
+            for start_ms in due_steps(window, MINUTE_MS, 2 * 24 * 60):
+                seen.append(("closed", start_ms, sum(sum(one) for one in window.minutes.get("XTST:AAAA", {}).values())))
+                window.closed_ms = start_ms + MINUTE_MS
+
+    def look(window: Window, applied: list[Applied], seen: list[object]) -> None:
+        seen.extend(applied)
+        if any(one.open and not one.document.echo and one.rows[0].label == NEGATIVE for one in applied):
+            seen.append(("looked", window.newest_ms, deepcopy(window.minutes)))
+
+    for record in records:
+        for i, one in enumerate(record.documents):
+            close(alone, record, i, told["alone"])
+            look(alone, fold(alone, replace(record, documents=[one])), told["alone"])
+        at = 0
+        while at < len(record.documents):
+            close(together, record, at, told["together"])
+            until_ms = closes_ms(together, MINUTE_MS, LATENESS_MS)
+            applied, at = stretch(together, record, at, lateness_ms=LATENESS_MS, until_ms=until_ms, looks=True)
+            look(together, applied, told["together"])
+        assert together == alone
+    assert told["together"] == told["alone"]
+    assert together.newest_ms == max(one.ingested_at for record in records for one in record.documents)
+    assert together.counts.balanced
 
 
 # -- late and early ---------------------------------------------------------------------------------------------------
