@@ -45,8 +45,8 @@ def _english(found: "Answer") -> list[str]:
     ]
     if one.floors:
         said.append(
-            f"  stands on {one.floors['stories']} of {STORIES} stories, {one.floors['authors']} of {AUTHORS} authors or "
-            f"{one.floors['publishers']} of {PUBLISHERS} publishers, since {times.rfc3339(one.onset_ms)}"
+            f"  stands on {one.floors['stories']} stories ({STORIES} needed), {one.floors['authors']} authors ({AUTHORS}) or "
+            f"{one.floors['publishers']} publishers ({PUBLISHERS}), since {times.rfc3339(one.onset_ms)}"
         )
     missing = _missing_english(one)
     if missing and not found.fired:
@@ -60,7 +60,7 @@ def _missing_english(one: "Why") -> str:
     if one.decision == "held_learning":
         return "history: a day of it, or 20 negative texts"
     if one.more:
-        when = "this minute" if one.step_s == 60 else "this step"
+        when = f"{'this' if one.exact else 'that'} {'minute' if one.step_s == 60 else 'step'}"
         would = "would fire" if one.exact else "would have fired"
         return (
             f"{one.more} more {_texts(one.more, 'negative')} {when} {would}, if by {STORIES} stories and "
@@ -112,7 +112,7 @@ def _missing_chinese(one: "Why") -> str:
     if one.decision == "held_learning":
         return "历史：满一天，或满 20 条负面"
     if one.more:
-        when = "本分钟" if one.step_s == 60 else "本步"
+        when = ("本" if one.exact else "该") + ("分钟" if one.step_s == 60 else "步")
         return f"{when}再多 {one.more} 条负面即触发，前提是出自 {STORIES} 个事由，且有 {AUTHORS} 位作者或 {PUBLISHERS} 家媒体"
     if one.more is None and not one.episode:
         return "单凭一步之内的文本，再多也不够"

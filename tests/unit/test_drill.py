@@ -14,6 +14,7 @@ from alerts.stages import wants
 from groundswell import times
 from groundswell.clock import ManualClock
 from groundswell.keys import MINUTE_MS
+from groundswell.markets import MARKETS
 from groundswell.records import NEGATIVE, AlertEvent, Endpoint, InboundDocument, Secret
 from groundswell.reserved import CANARY, DRILLS
 from stream import entities
@@ -73,7 +74,7 @@ def test_reserved_subjects_have_names_and_take_no_part_of_the_budget():
     catalogue = entities.load()
     directory = Directory(catalogue)
     assert directory[DRILLS[0]].names["zh"] == "告警演练"
-    assert len(directory) == len(catalogue) + 22 + 1
+    assert len(directory) == len(catalogue) + 22 + 1 + len(MARKETS)
 
 
 def test_the_texts_of_a_drill_differ_and_name_no_company():

@@ -146,11 +146,10 @@ def test_a_file_that_is_no_evidence_never_comes_out_identical(tmp_path: Path, co
         ("ln_m", {}), ("versions", {}), ("effect", {}), ("observed", {"1m": {}}),
     ],
 )  # fmt: skip
-def test_a_record_of_any_numbers_is_shown_and_never_comes_out_identical(place: str, value: Any) -> None:
+def test_a_record_of_any_numbers_is_shown(place: str, value: Any) -> None:
     told = Told(event="gw_1", type="alert.firing", at="", evidence=TOLD[0].evidence | {place: value})
-    assert lines(told, "en")
-    assert spans(told)
-    assert _again(told) if place in ("onset", "severity", "ln_m", "effect") else True
+    assert len(lines(told, "en")) > 5
+    assert [row[0] for row in spans(told)][:1] == ["1m"]
 
 
 @pytest.mark.parametrize(

@@ -178,9 +178,18 @@ def test_times_are_those_of_the_subjects_market():
     new_york = AlertSubject(id="XNAS:AAPL", kind="company", names={"en": "Apple", "zh": "苹果"})
     assert "04:22–04:31, New York time" in whole(subject=new_york)
     assert "苹果（AAPL）" in whole(lang="zh", subject=new_york)
+    stocks = AlertSubject(id="market:XNYS", kind="market", names={"en": "US stocks", "zh": "美股"})
+    assert "04:22–04:31, New York time" in whole(subject=stocks)
+    assert "XNYS" not in whole(subject=stocks)
     topic = AlertSubject(id="topic:fraud", kind="topic", names={"en": "Fraud", "zh": "造假与做空"})
     assert "09:22–09:31, UTC" in whole(subject=topic)
     assert "17:22–17:31（北京时间）" in whole(lang="zh", subject=topic)
+
+
+def test_an_alert_during_a_scheduled_event_names_it():
+    assert "Falls into a scheduled event: earnings." in whole(during="earnings")
+    assert "正值预定事件：earnings。" in whole(lang="zh", during="earnings")
+    assert "scheduled event" not in whole()
 
 
 def test_an_episode_over_midnight_says_the_days():

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from bench import surge_road
 from stream import entities
+from stream.detect import Detector
 from stream.directory import Directory
 from stream.scheduled import BrokenEvents, Event, Schedule, check, load
 from stream.surge import Settings, State, tick
@@ -114,3 +116,14 @@ def test_the_directory_expects_more_of_a_subject_while_its_event_runs(write):
     assert known.slots("XNAS:MSFT", starts).factor is None
     assert known.during(APPLE, event.start_ms - HOUR_MS, event.start_ms) == ""
     assert known.during(APPLE, event.start_ms - HOUR_MS, event.start_ms + 1) == "earnings"
+
+
+def test_the_detector_expects_more_of_the_one_subject_from_the_minute_its_event_begins(write):
+    file = write(HEAD + "AAPL,2026-10-29T16:07:00Z,2026-10-29T17:00:00Z,earnings,4\n")
+    known = Directory(entities.load(), events_file=str(file))
+    detector = Detector(surge_road.policy(known), known)
+    detector.restore(["XNAS:MSFT", APPLE], State.new(2, 1.0, Settings()))
+    (event,) = known.schedule
+    before, inside = (detector.expectations(at_ms) for at_ms in (event.start_ms - 60_000, event.start_ms))
+    assert inside[APPLE][0] == pytest.approx(4 * before[APPLE][0])
+    assert inside["XNAS:MSFT"] == before["XNAS:MSFT"]
