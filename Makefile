@@ -35,10 +35,10 @@ demo: setup ## the whole road on this machine, with a demo stream; Ctrl-C ends i
 	$(VENV)/bin/groundswell demo $(ARGS)
 
 test: setup ## all tests; what needs Kafka, Redis or a browser runs after `make services`
-	$(PY) -m pytest $(ARGS)
+	$(if $(ARGS),$(PY) -m pytest $(ARGS),scripts/test.sh $(PY))
 
 test-long: setup ## all tests, the ones of minutes too
-	GROUNDSWELL_TEST_LONG=1 $(PY) -m pytest $(ARGS)
+	GROUNDSWELL_TEST_LONG=1 $(if $(ARGS),$(PY) -m pytest $(ARGS),scripts/test.sh $(PY))
 
 check: setup ## formatting, lint and types, as CI sees them
 	$(VENV)/bin/ruff format --check .

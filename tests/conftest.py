@@ -17,6 +17,7 @@ import redis
 
 KAFKA = "127.0.0.1:19092"
 REDIS = "redis://127.0.0.1:16379"
+TAKEN_S = 1_200  # longer than any test
 CHROMIUM = Path("/usr/bin/chromium")
 DATA_DIR = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -95,15 +96,21 @@ def redis_server() -> str:
 
 @pytest.fixture
 def redis_url(redis_server: str) -> Iterator[str]:
-    """URL of an empty database. Numbers go round, counted in database 0, so that two test runs do not meet."""
-    with redis.Redis.from_url(redis_server) as counter:
-        databases = int(counter.config_get("databases")["databases"])
-        number = 1 + int(counter.incr("test:databases-given")) % (databases - 1)
-    url = f"{redis_server}/{number}"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-        yield url
-        client.flushdb()
+    """URL of an empty database that no other test has, also of another test run. Who has which is noted in database 0."""
+    with redis.Redis.from_url(redis_server) as desk:
+        databases = int(desk.config_get("databases")["databases"])
+        first = int(desk.incr("test:databases-given"))
+        numbers = [1 + (first + i) % (databases - 1) for i in range(databases - 1)]
+        # A run that was killed gives nothing back: its notes end by themselves.
+        number = next((one for one in numbers if desk.set(f"test:database:{one}", 1, nx=True, ex=TAKEN_S)), None)
+        if number is None:
+            pytest.fail(f"All {databases} databases of {redis_server} are taken: wait, or empty its database 0.")
+        url = f"{redis_server}/{number}"
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+            yield url
+            client.flushdb()
+        desk.delete(f"test:database:{number}")
 
 
 @pytest.fixture(scope="session")
