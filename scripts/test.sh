@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, side by side on two cores: those that compute, and those that mostly wait for Kafka, Redis and a browser.
+# All tests, side by side on two cores, in two halves that take about as long; both mix what computes with what waits for Kafka and Redis.
 # What the first print is shown when the second have ended. `make test` calls it with the Python of the environment.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,13 +7,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly python=$1
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=PASSIVE
 said=$(mktemp)
-trap 'kill "$computing" 2>/dev/null; rm -f "$said"' EXIT
+trap 'kill "$first" 2>/dev/null; rm -f "$said"' EXIT
 
-"$python" -m pytest -q tests/unit tests/contract >"$said" 2>&1 &
-computing=$!
-"$python" -m pytest tests/integration tests/acceptance tests/browser tests/chaos
-waiting=$?
-wait "$computing"
-computed=$?
+"$python" -m pytest -q tests/unit tests/contract tests/acceptance >"$said" 2>&1 &
+first=$!
+"$python" -m pytest tests/integration tests/browser tests/chaos
+second=$?
+wait "$first"
+first_rc=$?
 cat "$said"
-exit $((waiting > computed ? waiting : computed))
+exit $((second > first_rc ? second : first_rc))
