@@ -23,7 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dashboard import api, consumers, desk, pages
+from dashboard import api, consumers, desk, documents, endpoints, feedback, pages, rules, system, watchlists
 from dashboard.guards import OwnOrigin, SecurityHeaders
 from dashboard.intake import Intake
 from dashboard.live import Hub
@@ -50,13 +50,27 @@ def make_app(parts: Parts) -> Starlette:
     """All routes over these parts. The hub is started and stopped by `run`."""
     app = Starlette(
         routes=[
-            Route("/", pages.overview),
-            Route("/alerts", pages.alerts),
-            Route("/alerts/{episode}", pages.alert),
-            Route("/subjects/{subject}", pages.subject),
-            Route("/live", api.live),
+            *pages.ROUTES,
+            *documents.ROUTES,
+            *rules.ROUTES,
+            *watchlists.ROUTES,
+            *endpoints.ROUTES,
+            *system.ROUTES,
             *consumers.ROUTES,
-            Mount("/api/v1", routes=[*consumers.API, *desk.API, *api.API]),
+            Route("/live", api.live),
+            Mount(
+                "/api/v1",
+                routes=[
+                    *consumers.API,
+                    *feedback.API,
+                    *documents.API,
+                    *rules.API,
+                    *watchlists.API,
+                    *system.API,
+                    *desk.API,
+                    *api.API,
+                ],
+            ),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[

@@ -1,9 +1,11 @@
-"""What the pages say, in Chinese and English as equals: words/{en,zh}.json hold every text, this picks one.
+"""What the pages say, in Chinese and English as equals: words/{en,zh}/*.json hold every text, this picks one.
 
-A key that is missing is an error in both, never a silent fall-back. decisions.py values are keys too ("state.firing").
+page.json has what all pages share, each other file what one page says. A key that is missing is an error in both languages,
+never a silent fall-back. decisions.py values are keys too ("state.firing").
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,22 @@ TAGS = {"en": "en", "zh": "zh-CN"}
 FOLDER = Path(__file__).parent / "words"
 
 
+SHARED = "page"
+
+
 class Words:
     """All texts of both languages."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, dict[str, str]] = {
-            language: json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
+        self._files: dict[str, dict[str, dict[str, str]]] = {language: _files(language) for language in LANGUAGES}
+        self._texts = {
+            language: {key: text for file in files.values() for key, text in file.items()}
+            for language, files in self._files.items()
         }
 
-    def all(self, language: str) -> dict[str, str]:
-        """Every text of one language, for the page's own modules."""
-        return self._texts[language]
+    def of(self, language: str, files: Iterable[str] = ()) -> dict[str, str]:
+        """The texts of one language that a page's own modules need: what all share, and these files. Raises KeyError."""
+        return {key: text for name in (SHARED, *files) for key, text in self._files[language][name].items()}
 
     def say(self, language: str, key: str, **values: Any) -> str:
         """One text with its {places} filled. Raises KeyError for a text that is not written."""
@@ -33,6 +40,10 @@ class Words:
     def name(self, language: str, kind: str, value: str) -> str:
         """The word for a member of decisions.py; the bare member for one that these pages do not know yet."""
         return self._texts[language].get(f"{kind}.{value}", value)
+
+
+def _files(language: str) -> dict[str, dict[str, str]]:
+    return {one.stem: json.loads(one.read_text(encoding="utf-8")) for one in sorted((FOLDER / language).glob("*.json"))}
 
 
 def language_of(request: Request) -> str:
