@@ -1,7 +1,7 @@
 """The gate `market`: a shock to a quarter of a market is one alert about the market, not one for each company it hits.
 
-600 companies and two subjects that hear them all, each with its episodes, go through the detector at `balanced`, with the markets on
-a watchlist; every alert goes through deliver's own plan, as one endpoint would hear it. A company is told beside its market only by its
+600 companies and two subjects that hear them all, each with its episodes, go through the detector at `balanced`, without a watchlist;
+every alert goes through deliver's own plan, as one endpoint would hear it. A company is told beside its market only by its
 excess (`alerts/market_day.py`). What is told before the market is (its first minutes) counts against the gate.
 """
 
@@ -19,7 +19,7 @@ from alerts.say import Say
 from bench.surge_simulator import DAY, Counts, Planted, World, local_slots_of_week, simulate
 from groundswell import times
 from groundswell.control import ControlView
-from groundswell.markets import MARKET
+from groundswell.markets import MARKET, MARKETS
 from groundswell.records import AlertData, AlertEvent, AlertRule, AlertSubject, Endpoint, Expected, Observed, Secret
 from stream import floors, lines, surge, surge_reading
 from stream.directory import Subject
@@ -104,7 +104,8 @@ def _events(y: Counts, n: Counts, start: int) -> Any:
     minutes, keys = y.shape
     names = [*(f"XNYS:C{key:03d}" for key in range(COMPANIES)), *PARENTS]
     budget = surge.SENSITIVITY_BUDGET["balanced"]
-    shared = lines.parts(keys, budget, watched=PARENTS)
+    # The markets that hear none of this have their part of the budget all the same.
+    shared = lines.parts(keys, budget, markets=(MARKET, *(f"{MARKET}:{group}" for group in MARKETS)))
     line = np.array([surge.threshold(budget, keys, shared.own.get(name, shared.others)) for name in names])
     week = local_slots_of_week(keys)
     alone = [Subject(name, "market" if name in PARENTS else "company", {}).fresh(settings) for name in names]

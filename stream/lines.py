@@ -13,6 +13,7 @@ import msgspec
 
 from groundswell import __version__
 from groundswell.errors import BadSetting
+from groundswell.markets import is_market
 from groundswell.records import Sensitivity, Watchlist
 from groundswell.settings import Settings
 from stream import calendars, calibration, single, surge
@@ -23,6 +24,7 @@ from stream.topology import SCORED
 
 FACTORS = {"fewer": 0.2, "balanced": 1.0, "more": 5.0}  # of one subject's part
 WATCHED = 0.5  # of the budget
+OF_MARKETS = 0.2  # of the budget: a market that fires before its companies is one alert instead of many
 MOST_OWN = 0.5  # of the budget that subjects with a number of their own may take
 
 
@@ -41,23 +43,31 @@ def budget_of(sensitivity: str | float) -> float:
 
 
 def parts(
-    subjects: int, budget: float, watched: Iterable[str] = (), own: Mapping[str, str | float] | None = None
+    subjects: int,
+    budget: float,
+    watched: Iterable[str] = (),
+    own: Mapping[str, str | float] | None = None,
+    markets: Iterable[str] = (),
 ) -> Parts:
-    """Half of the budget to the watched, unless they are half of all `subjects` or more: then nobody gains. On top, `own` words
-    scale a subject's part (`fewer` .2, `more` 5) and the parts of all are scaled back to the budget; an own number is that subject's
-    false alarms a day, and all such together take half of the budget at most."""
-    watched, own = frozenset(watched), own or {}
+    """Half of the budget to the watched, unless they are half of all `subjects` or more: then nobody gains. A fifth to the markets,
+    where that is more than an equal part, and what they have already. On top, `own` words scale a subject's part (`fewer` .2, `more`
+    5) and the parts of all are scaled back to the budget; an own number is that subject's false alarms a day, and all such together
+    take half of the budget at most."""
+    watched, own, markets = frozenset(watched), own or {}, frozenset(markets)
     few = 0 < len(watched) < subjects / 2
     of_watched = WATCHED * subjects / len(watched) if few else 1.0
     of_others = (1 - WATCHED) * subjects / (subjects - len(watched)) if few else 1.0
+    of_market = OF_MARKETS / (1 - OF_MARKETS) * subjects / len(markets) if markets else 0.0
     numbers = {subject: value for subject, value in sorted(own.items()) if not isinstance(value, str)}
     words = {subject: FACTORS[value] for subject, value in own.items() if isinstance(value, str)}
     taken = sum(numbers.values())
     shrink = min(1.0, MOST_OWN * budget / taken) if taken else 1.0
     given = {subject: value * shrink * subjects / budget for subject, value in numbers.items()}
+    gaining = markets if of_market > of_others else frozenset[str]()
     each = {
-        subject: (of_watched if subject in watched else of_others) * words.get(subject, 1.0)
-        for subject in sorted((watched | words.keys()) - given.keys())
+        subject: max(of_watched if subject in watched else of_others, of_market if subject in gaining else 0.0)
+        * words.get(subject, 1.0)
+        for subject in sorted((watched | words.keys() | gaining) - given.keys())
     }
     rest = subjects - len(each) - len(given)
     scale = (subjects - sum(given.values())) / ((sum(each.values()) + rest * of_others) or 1.0)
@@ -98,7 +108,7 @@ def policy(
         else set()
     )
     own = {one.subject: one.value for one in said if one.subject in directory.ids}
-    found = parts(count, budget, watched, own)
+    found = parts(count, budget, watched, own, filter(is_market, directory.ids))
     versions = {
         "engine": __version__, "rule": f"{RULE.id}/{RULE.version}", "sensitivity": f"{whole:g}" if isinstance(whole, float) else whole,
         "line": settings.line, "calendars": calendars.version(), "events": directory.schedule.version,

@@ -34,12 +34,14 @@ def saying(**values: str | float) -> list[Sensitivity]:
 @runs(max_examples=200, deadline=None)
 @given(
     st.integers(1, 500), st.floats(0.01, 100), st.sets(st.integers(0, 499)),
-    st.dictionaries(st.integers(0, 499), WORDS | st.floats(1e-4, 50)),
+    st.dictionaries(st.integers(0, 499), WORDS | st.floats(1e-4, 50)), st.sets(st.integers(0, 499), max_size=6),
 )  # fmt: skip
-def test_the_parts_of_all_subjects_are_never_more_than_the_budget(count, budget, watched, own):  # type: ignore[no-untyped-def]
+def test_the_parts_of_all_subjects_are_never_more_than_the_budget(count, budget, watched, own, markets):  # type: ignore[no-untyped-def]
     names = [f"s{i}" for i in range(count)]
     given_own = {f"s{i}": value for i, value in own.items() if i < count}
-    found = lines.parts(count, budget, {f"s{i}" for i in watched if i < count}, given_own)
+    found = lines.parts(
+        count, budget, {f"s{i}" for i in watched if i < count}, given_own, {f"s{i}" for i in markets if i < count}
+    )
     parts = [found.own.get(name, found.others) for name in names]
     assert all(part > 0 for part in parts)
     assert sum(parts) <= count * (1 + 1e-9)
@@ -55,6 +57,15 @@ def test_the_watched_get_half_of_the_budget_and_nobody_gains_where_half_are_watc
     assert set(many.own.values()) == {1.0} == {many.others}
 
 
+def test_a_fifth_of_the_budget_is_the_markets_where_that_is_more_than_they_have() -> None:
+    alone = lines.parts(10_000, 5.0, markets=("market", "market:XNYS"))
+    assert alone.own["market"] / 10_000 == pytest.approx(0.1, rel=0.01)
+    assert alone.others == pytest.approx(0.8, rel=0.01)
+    watched = lines.parts(10_000, 5.0, {"market"}, markets=("market", "market:XNYS"))
+    assert watched.own["market"] == pytest.approx(4 * watched.own["market:XNYS"])
+    assert lines.parts(4, 5.0, markets=("a", "b", "c")).own == {}
+
+
 def test_a_number_of_a_subject_is_its_own_false_alarms_a_day() -> None:
     found = lines.parts(1_000, 5.0, own={"s0": 0.01, "s1": "more"})
     assert 1440 * exp(-surge.threshold(5.0, 1_000, found.own["s0"])) == pytest.approx(0.01)
@@ -64,7 +75,8 @@ def test_a_number_of_a_subject_is_its_own_false_alarms_a_day() -> None:
 def test_the_policy_follows_what_people_set_and_names_it() -> None:
     plain = lines.policy(Settings(), DIRECTORY)
     set_ = lines.policy(Settings(), DIRECTORY, watching(SUBJECT, "topic:*"), saying(market=0.5))
-    assert plain.ln_h == pytest.approx(POLICY.ln_h)
+    equal = surge.threshold(5.0, len(DIRECTORY))
+    assert plain.line("market:XNYS") < equal < plain.ln_h < equal + 0.25, "a fifth of the budget is the markets'"
     assert plain.revision == ""
     assert set_.line(SUBJECT) < plain.ln_h < set_.ln_h
     assert set_.line("topic:fraud") == set_.line(SUBJECT)
