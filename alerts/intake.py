@@ -20,7 +20,7 @@ from alerts.case import CLOSES
 from alerts.channels.contract import Limits
 from alerts.health import Health, State, worth_telling
 from alerts.lanes import Accept, Known, Lanes
-from alerts.open_alerts import OpenAlerts
+from alerts.open_alerts import OpenAlerts, covered
 from alerts.pipeline import derived
 from alerts.planner import Facts, Planned, head_of, planned
 from alerts.sample import notice_episode, reachable, unreachable
@@ -288,14 +288,14 @@ class Intake:
                 log().info(why.value, kind="delivery", event_id=event.id, endpoint_id=endpoint)
 
     async def _inhibited(self, event: AlertEvent, plans: "_Plans", now: int) -> dict[str, int]:
-        """The endpoints that a wider alert was told to, and until when that counts; 0 while it is open."""
-        until = self._open.lately(event, now)
+        """The endpoints that a wider alert was told to, or a crowd of such alerts, and until when that counts; 0 while it is open."""
         wider = self._open.wider(event)
-        missing = [episode for episode in wider if episode not in plans.known]
+        crowd, wait_ms = self._open.crowd(event, now)
+        asked = [*wider, *(episode for episodes in crowd for episode in episodes)]
+        missing = [episode for episode in asked if episode not in plans.known]
         if missing:
             plans.known |= await self._lanes.known(missing)
-        told = (plans.known[episode].told for episode in wider)
-        return until | {name: 0 for heard in told for name, last in heard.items() if not last.nothing}
+        return covered(self._open.lately(event, now), wider, crowd, wait_ms, lambda episode: plans.known[episode].told)
 
     async def _done(self, event: AlertEvent) -> dict[str, dict[str, int]]:
         """What was finished of this event, its acknowledgement and its repeats before Redis was lost."""

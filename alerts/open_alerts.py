@@ -1,19 +1,21 @@
 """The open episodes by subject, in memory: which of them say already what another one would. lanes.py has the truth."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from alerts.case import CLOSES
+from alerts.case import CLOSES, Told
 from alerts.lanes import Lanes
-from alerts.market_day import AFTER_MS, explained, parents, until_ms
+from alerts.market_day import AFTER_MS, CROWD, CROWD_WAIT_MS, CROWD_WITHIN_MS, explained, may_wait, parents, until_ms
 from groundswell.errors import Refused
-from groundswell.markets import is_market
+from groundswell.markets import is_market, market_of
 from groundswell.records import AlertEvent
 from groundswell.times import parse_ms
 
 LOADED_TOGETHER = 500
+CROWD_SEEN = 50
 
 _decode = msgspec.json.Decoder(AlertEvent).decode
 
@@ -22,6 +24,7 @@ class _Open(NamedTuple):
     subject: str
     fires: bool
     effect: float
+    fired_ms: int = 0  # by event time
 
 
 _NONE = _Open("", fires=False, effect=0.0)
@@ -46,6 +49,8 @@ class OpenAlerts:
         self._by_subject: dict[str, set[str]] = {}
         # In memory alone: after a restart of deliver a company may be told within that time.
         self._ended: dict[str, Ended] = {}
+        # By market the episodes of companies that came last: a crowd is small, however many are open.
+        self._newest: dict[str, deque[str]] = {}
 
     def __contains__(self, episode: str) -> bool:
         return episode in self._episodes
@@ -69,7 +74,9 @@ class OpenAlerts:
     def add(self, event: AlertEvent) -> None:
         episode, data = event.data.episode_id, event.data
         subject = data.subject.id if data.rule.bounded else ""  # a user's own rule about a market explains nothing
-        self._episodes[episode] = _Open(subject, event.type not in CLOSES, data.effect)
+        if episode not in self._episodes and (market := market_of(subject)):
+            self._newest.setdefault(market, deque(maxlen=CROWD_SEEN)).append(episode)
+        self._episodes[episode] = _Open(subject, event.type not in CLOSES, data.effect, _when(data.detected_at, 0))
         self._by_subject.setdefault(subject, set()).add(episode)
         if event.type not in CLOSES:
             self._ended.pop(episode, None)
@@ -114,6 +121,25 @@ class OpenAlerts:
                 found |= {name: max(until, found.get(name, 0)) for name in one.told}
         return found
 
+    def crowd(self, event: AlertEvent, now: int) -> tuple[list[list[str]], int]:
+        """Other companies of its market that fired in the half hour before this one, each with its episodes, and until when this one
+        waits for the market; nothing where it does not wait, or the market has fired."""
+        data = event.data
+        fired_ms = _when(data.detected_at, 0)
+        until = fired_ms + CROWD_WAIT_MS
+        if data.test or not data.rule.bounded or event.type in CLOSES or now >= until or not may_wait(data):
+            return [], 0
+        if any(self.fires(name) for parent in parents(data.subject.id) for name in self._by_subject.get(parent, ())):
+            return [], 0
+        own = data.subject.id.partition("|")[0]
+        others: dict[str, list[str]] = {}
+        for episode in self._newest.get(market_of(own), ()):
+            one = self._episodes.get(episode, _NONE)
+            company = one.subject.partition("|")[0]
+            if one.fires and company != own and fired_ms - CROWD_WITHIN_MS < one.fired_ms <= fired_ms:
+                others.setdefault(company, []).append(episode)
+        return list(others.values()), until
+
     def fires(self, episode: str) -> bool:
         """It is open and has not ended."""
         return self._episodes.get(episode, _NONE).fires
@@ -124,6 +150,26 @@ class OpenAlerts:
         if is_market(subject):
             return ends or event.data.effect < self._episodes.get(event.data.episode_id, _NONE).effect
         return ends and any(name.startswith(f"{subject}|") for name in self._by_subject)
+
+
+def covered(
+    lately: dict[str, int],
+    wider: list[str],
+    crowd: list[list[str]],
+    wait_ms: int,
+    told_of: Callable[[str], Mapping[str, Told]],
+) -> dict[str, int]:
+    """The endpoints to which an alert says nothing new, each with until when (0: until something changes): they were told of a market
+    that ended lately, of a wider alert that is open, or of a crowd of companies whose market may fire yet."""
+    companies = Counter(
+        name for episodes in crowd for name in {name for episode in episodes for name in _hearers(told_of(episode))}
+    )
+    waits = {name: wait_ms for name, count in companies.items() if count >= CROWD}
+    return waits | lately | {name: 0 for episode in wider for name in _hearers(told_of(episode))}
+
+
+def _hearers(told: Mapping[str, Told]) -> list[str]:
+    return [name for name, last in told.items() if not last.nothing]
 
 
 def _when(text: str, otherwise: int) -> int:

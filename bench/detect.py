@@ -59,7 +59,8 @@ GATES: dict[str, Gate] = {
         {
             "transitions": 1,
             "cuts_with_the_same_alerts_and_evidence": 1,
-            "orders_with_the_same_alerts_and_evidence": 1,
+            "orders_with_the_same_alerts": 1,
+            "orders_with_the_same_evidence_at_closes": 1,
             "evidence_decided_again": 1,
         },
     ),

@@ -13,7 +13,7 @@ import numpy as np
 from alerts.case import Told
 from alerts.channels.contract import Limits
 from alerts.lanes import Known, Lanes
-from alerts.open_alerts import OpenAlerts
+from alerts.open_alerts import OpenAlerts, covered
 from alerts.planner import Facts, head_of, planned
 from alerts.say import Say
 from bench.surge_simulator import DAY, Counts, Planted, World, local_slots_of_week, simulate
@@ -207,10 +207,11 @@ class Desk:
         known = self._known.get(episode, Known())
         again = self._events.get(episode) is event
         head = known.head if again and known.head is not None else head_of(event, known, now, now)
-        wider = [self._known[name].told for name in self._open.wider(event)]
-        covered = self._open.lately(event, now)
-        covered |= {name: 0 for told in wider for name, last in told.items() if not last.nothing}
-        facts = Facts(event=event, body=b"", head=head, told=known.told, now=now, inhibited=covered)
+        crowd, wait_ms = self._open.crowd(event, now)
+        inhibited = covered(
+            self._open.lately(event, now), self._open.wider(event), crowd, wait_ms, lambda name: self._known[name].told
+        )
+        facts = Facts(event=event, body=b"", head=head, told=known.told, now=now, inhibited=inhibited)
         made = planned(facts, self._view, lambda _channel: _LIMITS)
         told: dict[str, Told] = {one.endpoint: one.told for one in made.tellings if one.told is not None}
         self._known[episode] = Known(event.data.sequence, head, b"", known.told | told)

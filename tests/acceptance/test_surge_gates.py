@@ -72,6 +72,7 @@ def test_a_stream_cut_stopped_and_started_anywhere_tells_the_same_with_the_same_
     assert got["transitions"] > 0
     assert got["cuts_with_the_same_alerts_and_evidence"] == 1
     assert got["orders_with_the_same_alerts"] == 1
+    assert got["orders_with_the_same_evidence_at_closes"] == 1
 
 
 def test_realistic_talk_tells_its_surges_and_not_its_storms():

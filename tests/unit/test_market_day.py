@@ -4,15 +4,18 @@ from typing import cast
 
 import pytest
 
+from alerts.case import Told
 from alerts.lanes import Lanes
-from alerts.market_day import AFTER_CRITICAL_MS, AFTER_MS, explained, parents
-from alerts.open_alerts import OpenAlerts
+from alerts.market_day import AFTER_CRITICAL_MS, AFTER_MS, CROWD_EFFECT, CROWD_WAIT_MS, explained, parents
+from alerts.open_alerts import OpenAlerts, covered
+from alerts.say import Say
 from groundswell.records import AlertRule
 from groundswell.times import parse_ms
 from tests.alert_events import alert_event
 
 ENDED = "2026-11-21T10:40:00Z"
 NOW = parse_ms(ENDED)
+NOW_FIRED = parse_ms("2026-11-21T09:31:01.902Z")
 
 
 @pytest.fixture
@@ -110,3 +113,48 @@ def test_a_market_that_opens_again_is_open_and_not_over(alerts):
     alerts.add(market(sequence=3))
     assert alerts.lately(company(1.4), NOW) == {}
     assert alerts.wider(company(1.4)) == ["ep_market_XSHG"]
+
+
+def crowd_of(alerts, *codes, minute="31", market="XSHG", **fields):
+    for code in codes:
+        alerts.add(
+            alert_event(
+                subject=f"{market}:{code}", episode=f"ep_{code}", fires_up_to=1.4,
+                detected_at=f"2026-11-21T09:{minute}:00Z", **fields,
+            )
+        )  # fmt: skip
+
+
+def hears(alerts, child, *episodes, now=NOW_FIRED):
+    """Until when a child waits for its market, for a desk that was told of these episodes."""
+    told = {"desk": Told(sequence=1, say=Say.FIRING)}
+    crowd, until = alerts.crowd(child, now)
+    return covered({}, [], crowd, until, lambda name: told if name in episodes else {}).get("desk")
+
+
+def test_a_crowd_of_companies_waits_for_its_market_a_quarter_of_an_hour(alerts):
+    crowd_of(alerts, "600001", "600002", "600003", minute="25")
+    names = ["ep_600001", "ep_600002", "ep_600003"]
+    child = company(1.4)
+    assert hears(alerts, child, *names) == NOW_FIRED + CROWD_WAIT_MS
+    assert hears(alerts, child, *names[:2]) is None, "the desk was told of two of them only"
+    assert hears(alerts, child, *names, now=NOW_FIRED + CROWD_WAIT_MS) is None, "it waits no longer"
+    assert hears(alerts, company(CROWD_EFFECT + 0.1), *names) is None, "no market surges to that"
+    assert hears(alerts, company(1.4, subject="XNAS:AAPL"), *names) is None, "another market"
+    assert hears(alerts, company(1.4, subject="topic:fraud"), *names) is None
+    assert hears(alerts, company(1.4, test=True), *names) is None
+
+
+def test_pairs_of_one_company_long_past_alerts_and_a_market_that_fires_make_no_crowd(alerts):
+    crowd_of(alerts, "600001", "600001|topic:fraud", "600001|topic:default", minute="25")
+    crowd_of(alerts, "600002", "600003", minute="00")
+    names = [f"ep_{code}" for code in ("600001", "600001|topic:fraud", "600001|topic:default", "600002", "600003")]
+    assert hears(alerts, company(1.4), *names) is None
+    crowd_of(alerts, "600004", "600005", minute="25")
+    names += ["ep_600004", "ep_600005"]
+    assert hears(alerts, company(1.4), *names) is not None
+    alerts.close("ep_600005")
+    assert hears(alerts, company(1.4), *names) is None
+    crowd_of(alerts, "600005", minute="26")
+    alerts.add(market(effect=1.2))
+    assert hears(alerts, company(1.4), *names) is None, "it fires: the excess over it decides"
