@@ -118,14 +118,15 @@ def _asked(seed: int, days: int, number: int, surges: int, storms: int) -> traff
 def cut(seed: int, key_days: int = 24) -> Result:
     """The same stream gives the same alerts, buckets and evidence however it is cut, stopped and started; and, in any order
     that the lateness allows, the same alerts at the same buckets, with the same evidence where a closed bucket decided. An early
-    look decides by the text that fills the measure: which one that is hangs on the order, and so does what came before it. Each
-    evidence record decides the same once more."""
+    look decides by the text that fills the measure, and holds the level from there on: which text that is, and whether the bucket
+    closes first, hangs on the order. Each evidence record decides the same once more."""
     number = max(4, key_days // 3)
     asked = _asked(seed, 3, number, surges=number, storms=number // 2)
     known = surge_road.directory()
     documents = surge_road.scored(traffic.simulate(asked), list(asked.subjects))
 
     replayed: list[bool] = []
+    episodes: dict[str, str] = {}  # by alert
     looked_early: set[str] = set()
 
     def played(given: list[Any], pieces: int, *, stopped: bool) -> list[tuple[str, str, str]]:
@@ -138,7 +139,8 @@ def cut(seed: int, key_days: int = 24) -> Result:
         replayed.extend(
             evidence.replay(msgspec.json.decode(msgspec.json.encode(one.evidence))) is None for one in road.told
         )
-        looked_early.update(one.event.id for one in road.told if one.evidence["bucket_open"])
+        episodes.update((one.event.id, one.event.data.episode_id) for one in road.told)
+        looked_early.update(one.event.data.episode_id for one in road.told if one.evidence["bucket_open"])
         return road.alerts()
 
     whole = played(documents, 1, stopped=False)
@@ -147,7 +149,7 @@ def cut(seed: int, key_days: int = 24) -> Result:
 
     def same(others: Sequence[list[tuple[str, str, str]]], parts: int, but: Collection[str] = ()) -> float:
         def seen(alerts: list[tuple[str, str, str]]) -> list[tuple[str, ...]]:
-            return [one[:parts] for one in alerts if one[0] not in but]
+            return [one[:parts] for one in alerts if episodes[one[0]] not in but]
 
         return sum(seen(other) == seen(whole) for other in others) / len(others)
 
