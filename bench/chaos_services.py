@@ -28,7 +28,7 @@ JARS = ROOT / "var" / "services" / "kafka" / "libs"
 START_S = 90.0
 LOST_S = 1.0  # what `appendfsync everysec` may lose when the power goes
 SAMPLE_S = 0.1
-CLOSED_S = 5.0
+CLOSED_S = 30.0
 
 Made = TypeVar("Made")
 
