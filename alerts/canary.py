@@ -41,6 +41,11 @@ class Canary:
         self._warned = False
 
     @property
+    def newest_ms(self) -> int:
+        """When the newest one that came through was written; 0 before the first."""
+        return self._newest_ms
+
+    @property
     def fresh(self) -> bool:
         """Whether a canary came through lately."""
         return self._clock.now_ms() - self._newest_ms < FRESH_S * 1000

@@ -102,6 +102,8 @@ class _Process:
     note: str = "reads the control topic"
     intake: Intake | None = None
     slots: Slots | None = None
+    canary: Canary | None = None
+    drills: Drills | None = None
 
     @property
     def keys(self) -> Keys:
@@ -195,6 +197,7 @@ class _Process:
                     limits_of=_limits,
                 )
                 self.intake, self.slots, self.state, self.note = intake, slots, "running", ""
+                self.canary, self.drills = canary, drills
                 aside += [tasks.create_task(until_over(part.run)) for part in (canary, drills)]
                 working = [tasks.create_task(until_over(part.run)) for part in (intake, slots, chores)]
                 try:
@@ -228,12 +231,21 @@ class _Process:
                 raise Fenced("The lease is gone: another process has it, or Redis lost it.", remedy="Nothing to do.")
 
     def _look(self) -> dict[str, Any]:
-        if self.intake is None or self.slots is None:
+        if self.intake is None or self.slots is None or self.canary is None or self.drills is None:
             return {"state": self.state, "note": self.note}
+        drill, drill_at = self.drills.last
         unwell = sum(1 for _ in self.slots.unwell())
         note = f"{len(self.view.endpoints)} endpoints, {self.slots.waiting} deliveries wait"
         note += f", {unwell} cannot be reached" if unwell else ""
-        return {"state": self.state, "in_flight": self.slots.waiting, "lag": self.intake.lag, "note": note}
+        return {
+            "state": self.state,
+            "in_flight": self.slots.waiting,
+            "lag": self.intake.lag,
+            "note": note,
+            "canary_at": self.canary.newest_ms,
+            "drill": drill,
+            "drill_at": drill_at,
+        }
 
 
 @cache

@@ -17,12 +17,13 @@ from groundswell.records import DeliveryOutcome
 PAGE_MOST = 500
 AS_PLAIN_TEXT = "as_plain_text"  # first word of why a message was sent once more (slot.py)
 SAID_CHARS = 120
+CHUNK, ROWS_MOST = 100, 20_000
 
 _row = msgspec.json.Decoder(DeliveryOutcome)
 
 
 async def page(
-    redis: RedisClient, keys: Keys, endpoints: Iterable[str], *, cursor: str = "", limit: int = 50
+    redis: RedisClient, keys: Keys, endpoints: Iterable[str], *, outcome: str = "", cursor: str = "", limit: int = 50
 ) -> tuple[list[DeliveryOutcome], str]:
     """Tries at these endpoints, newest first, and the cursor of the next page, "" at the end. Raises WrongShape.
 
@@ -32,7 +33,7 @@ async def page(
     wanted = min(limit, PAGE_MOST)
     found: list[DeliveryOutcome] = []
     for name in sorted(set(endpoints)):
-        found += await _older(redis, keys, name, before, wanted + skip + 1)
+        found += await _older(redis, keys, name, outcome, before, wanted + skip + 1)
     found.sort(key=lambda row: (-row.at, row.endpoint))  # stable: within one endpoint the log has the order
     rest = found[skip:]
     shown = rest[:wanted]
@@ -50,6 +51,26 @@ async def of_event(redis: RedisClient, keys: Keys, endpoints: Iterable[str], eve
         raw = await redis.lrange(f"{keys.delivery}:log:{name}", 0, -1)
         found += [row for row in map(_row.decode, raw) if event in (row.event, row.episode)]
     return sorted(found, key=lambda row: (row.at, row.endpoint, row.attempt))
+
+
+async def of_episode(
+    redis: RedisClient, keys: Keys, endpoints: Iterable[str], episode: str, since_ms: int
+) -> tuple[list[DeliveryOutcome], bool]:
+    """Tries of one episode since a moment, oldest first. Looks at ROWS_MOST rows at most, the newest of each log first; False: some of
+    the logs was not looked at."""
+    named = f'"episode":{msgspec.json.encode(episode).decode()}'.encode()
+    left, found, looked, start = sorted(set(endpoints)), [], 0, 0
+    while left and looked < ROWS_MOST:
+        pipeline = redis.pipeline(transaction=False)
+        for name in left:
+            pipeline.lrange(f"{keys.delivery}:log:{name}", start, start + CHUNK - 1)
+        read = dict(zip(left, await pipeline.execute(), strict=True))
+        for raw in read.values():
+            found += [_row.decode(row) for row in raw if named in row]
+        looked += sum(len(raw) for raw in read.values())
+        left = [name for name, raw in read.items() if len(raw) == CHUNK and _row.decode(raw[-1]).at >= since_ms]
+        start += CHUNK
+    return sorted(found, key=lambda row: (row.at, row.endpoint, row.attempt)), not left
 
 
 async def known(redis: RedisClient, keys: Keys) -> list[str]:
@@ -86,14 +107,15 @@ def in_words(row: DeliveryOutcome, lang: str = "en") -> str:
 
 
 async def _older(
-    redis: RedisClient, keys: Keys, name: str, before: int | None, wanted: int
+    redis: RedisClient, keys: Keys, name: str, outcome: str, before: int | None, wanted: int
 ) -> Sequence[DeliveryOutcome]:
-    """Up to so many rows of one log that are not newer than `before`; a log holds a thousand at most."""
+    """Up to so many rows of one log, of one outcome or any, that are not newer than `before`; a log holds a thousand at most."""
     found: list[DeliveryOutcome] = []
     start = 0
     while len(found) < wanted:
         raw = await redis.lrange(f"{keys.delivery}:log:{name}", start, start + wanted - 1)
-        found += [row for row in map(_row.decode, raw) if before is None or row.at <= before]
+        rows = [row for row in map(_row.decode, raw) if outcome in ("", row.outcome)]
+        found += [row for row in rows if before is None or row.at <= before]
         if len(raw) < wanted:
             break
         start += wanted

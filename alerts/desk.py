@@ -11,18 +11,22 @@ from typing import Protocol
 
 import msgspec
 
-from alerts import delivery_log, endpoints, errands, lanes, matchers, wants
+from alerts import delivery_log, endpoints, errands, lanes, market_day, matchers, preview, wants
 from alerts.guard import LookUps, Rules
 from alerts.health import Health, State
+from alerts.stages import covered
 from groundswell.asked import (
     AskedAcknowledgement,
+    AskedAddress,
     AskedEndpoint,
     AskedReplay,
     AskedRotation,
     AskedSilence,
     EndpointChange,
+    Judged,
     Listed,
     Result,
+    Sample,
 )
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient
@@ -37,10 +41,11 @@ from groundswell.errors import (
     WrongShape,
 )
 from groundswell.keys import Keys
-from groundswell.records import Acknowledgement, ControlObject, DeliveryOutcome, Endpoint, Silence
+from groundswell.records import Acknowledgement, AlertData, ControlObject, DeliveryOutcome, Endpoint, Silence
 from groundswell.secrets import SecretBox
 from groundswell.settings import Settings
 from groundswell.text import safe
+from groundswell.times import parse_ms
 
 ENDPOINTS_MOST = 200  # as many as deliver serves (slots.py)
 MATCHERS_MOST = 20
@@ -155,6 +160,14 @@ class Desk:
             f"{len(called)} endpoints are called {said!r}." if called else f"There is no endpoint {said!r}."
         )
 
+    async def judge(self, asked: AskedAddress) -> Judged:
+        """What the address guard and the channel say of an address. Raises BadSetting."""
+        return await endpoints.judged(asked, Rules.of(self._settings), self._look_ups)
+
+    def sample(self, name: str, errand: str) -> Sample:
+        """What a test of this endpoint sends, in its channel's form. Raises NoSuchEndpoint."""
+        return preview.sample(self.find(name), safe(errand, 40), self._clock.now_ms())
+
     async def add(self, asked: AskedEndpoint) -> tuple[Listed, str]:
         """A new endpoint and the secret made for it, told this once. Raises Refused, NoSecretKey, BrokerAway."""
         box, rules = SecretBox(self._settings.secret_key), Rules.of(self._settings)
@@ -233,15 +246,36 @@ class Desk:
     # -- what was tried ----------------------------------------------------------------------------------------
 
     async def deliveries(
-        self, name: str = "", *, cursor: str = "", limit: int = 50
+        self, name: str = "", *, outcome: str = "", cursor: str = "", limit: int = 50
     ) -> tuple[list[DeliveryOutcome], str]:
-        """Tries, newest first, and the cursor of the next page. Raises NoSuchEndpoint, WrongShape."""
+        """Tries, of one outcome if one is named, newest first, and the cursor of the next page. Raises NoSuchEndpoint, WrongShape."""
         names = [self.find(name).id] if name else await self._logged()
-        return await delivery_log.page(self._redis, self._keys, names, cursor=cursor, limit=limit)
+        return await delivery_log.page(self._redis, self._keys, names, outcome=outcome, cursor=cursor, limit=limit)
 
     async def tries(self, event: str) -> list[DeliveryOutcome]:
         """All tries of one event or episode, oldest first."""
         return await delivery_log.of_event(self._redis, self._keys, await self._logged(), event)
+
+    async def tried(self, episode: str, *, since_ms: int) -> tuple[list[DeliveryOutcome], bool]:
+        """Tries of one episode since a moment, oldest first, and whether all of the logs was looked at: there is a bound."""
+        return await delivery_log.of_episode(self._redis, self._keys, await self._logged(), episode, since_ms)
+
+    # -- what keeps an alert back, as pages tell it --------------------------------------------------------------
+
+    def silences_on(self, data: AlertData) -> list[Silence]:
+        """Silences that were on this alert while it lasted, or are; of those that people ended nothing is known any more."""
+        began, over = _when(data.started_at, 0), _when(data.resolved_at or "", self._clock.now_ms())
+        found = [
+            one for one in self._view.silences.values() if one.until > began and one.at <= over and covered(one, data)
+        ]
+        return sorted(found, key=lambda one: (one.at, one.id))
+
+    def explains(self, market: AlertData, child: AlertData) -> bool:
+        """Whether who was told of the one is not told of the other, since the whole market is talked down as much."""
+        return (
+            market.rule.bounded and child.rule.bounded and not child.test
+            and market.subject.id in market_day.parents(child.subject.id) and market_day.explained(child, market.effect)
+        )  # fmt: skip
 
     # -- within ------------------------------------------------------------------------------------------------
 
@@ -301,6 +335,13 @@ def _listed(one: Endpoint, health: Mapping[str, Health], waiting: Mapping[str, i
         state=State.DISABLED if one.disabled else found.state, state_since=found.since_ms, reason=found.reason,
         failures=found.failures, waiting=waiting.get(one.id, 0),
     )  # fmt: skip
+
+
+def _when(text: str, otherwise: int) -> int:
+    try:
+        return parse_ms(text)
+    except ValueError:
+        return otherwise
 
 
 def _who(named: str, otherwise: str) -> str:

@@ -72,6 +72,7 @@ class Drills:
         self._every_ms, self._missed = round(every_s * 1000), missed
         self._round = clock.now_ms() // self._every_ms if self._every_ms else 0
         self._under_way: dict[str, int] = {}  # subject -> when its drill was sent
+        self.last: tuple[str, int] = ("", 0)  # how one ended, alerted or missed, and when that was known
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; returns at once when no drills are wanted."""
@@ -85,6 +86,7 @@ class Drills:
         for subject in [name for name, sent in self._under_way.items() if now - sent > LATE_S * 1000]:
             sent = self._under_way.pop(subject)
             COUNTED.labels("missed").inc()
+            self.last = ("missed", now)
             log().error(
                 "drill_missed",
                 subject=subject,
@@ -106,6 +108,7 @@ class Drills:
         """An alert came the whole road: perhaps the one that a drill waits for."""
         if event.type == "alert.firing" and self._under_way.pop(event.data.subject.id, None) is not None:
             COUNTED.labels("alerted").inc()
+            self.last = ("alerted", self._clock.now_ms())
             log().info("drill_alerted", subject=event.data.subject.id, event_id=event.id)
 
 

@@ -16,11 +16,11 @@ from alerts import wants
 from alerts.channels import channel_of, email
 from alerts.guard import ConnectionRefusedByGuard, GuardedResolver, LookUps, Rules, Target, UrlRefused, check_url
 from alerts.signing import PRIVATE, new_ed25519_pair, public_key_of
-from groundswell.asked import AskedEndpoint, AskedRotation, EndpointChange
+from groundswell.asked import AskedAddress, AskedEndpoint, AskedRotation, EndpointChange, Judged
 from groundswell.clock import Clock, SystemClock
 from groundswell.connect import close_producer, open_producer
 from groundswell.control import write
-from groundswell.errors import WrongShape
+from groundswell.errors import Refused, WrongShape
 from groundswell.records import Channel, Endpoint, Secret
 from groundswell.secrets import SecretBox, new_signing_secret
 from groundswell.settings import Settings
@@ -89,6 +89,19 @@ async def changed(
     return replace(
         endpoint, **{name: checks[name](value) if name in checks else value for name, value in asked.items()}
     )
+
+
+async def judged(asked: AskedAddress, rules: Rules, look_ups: LookUps | None = None) -> Judged:
+    """The verdict on an address before it is added: what `made` would raise, as an answer."""
+    try:
+        address, shown, channel = await _judged(asked.url, asked.channel, rules, look_ups)
+        # A webhook gets its secret here; a service's own may come later in the form, but an address of another kind is wrong now.
+        if asked.secret or channel not in ("webhook", "pagerduty"):
+            channel_of(channel).check(address, asked.secret)
+    except Refused as error:
+        rule = error.rule if isinstance(error, UrlRefused) else error.reason
+        return Judged(ok=False, channel=asked.channel, rule=rule, why=str(error), remedy=error.remedy)
+    return Judged(ok=True, channel=channel, shown=shown)
 
 
 def rotated(endpoint: Endpoint, asked: AskedRotation, box: SecretBox, now_ms: int) -> tuple[Endpoint, str]:

@@ -19,11 +19,11 @@ from dashboard.parts import parts
 from dashboard.problems import problem
 from groundswell.beat import beats
 from groundswell.connect import MAX_MESSAGE_BYTES
+from groundswell.decisions import SubjectState
 from groundswell.errors import MessageTooLarge, WrongShape
 from groundswell.keys import HOUR_MS
 from groundswell.shown import minute_ms
 
-MAX_MOVERS = 60
 MAX_CARDS = 50
 PAGE, PAGE_MOST = 50, 200
 
@@ -45,22 +45,6 @@ def tagged(request: Request, raw: bytes, media_type: str) -> Response:
     return Response(raw, headers=headers, media_type=media_type)
 
 
-async def overview(request: Request) -> Response:
-    """The market in one line, the subjects that need eyes first, the newest alerts, and how fresh it all is."""
-    hub = parts(request).hub
-    return answer(
-        request,
-        {
-            "cursor": hub.cursor,
-            "at": hub.shown.at,
-            "health": hub.state(),
-            "market": rows.pulse(hub.shown.rows),
-            "movers": rows.movers(hub.shown.rows, MAX_MOVERS),
-            "inbox": inbox(request),
-        },
-    )
-
-
 def inbox(request: Request) -> list[dict[str, Any]]:
     """Newest first; what fires comes before what is over."""
     hub = parts(request).hub
@@ -72,12 +56,12 @@ async def series(request: Request) -> Response:
     """Counts and band of one subject: `from`, `to` (epoch ms), `step` 60, 300 or 3600 s; three hours by default."""
     here = parts(request)
     subject = request.path_params["subject"]
-    step = _number(request, "step", 60)
+    step = number(request, "step", 60)
     if step not in history.STEPS_S:
         raise WrongShape(f"step={step} is not offered.", remedy="Use step=60, 300 or 3600.")
     now = here.now_ms()
-    end = _number(request, "to", now)
-    begin = _number(request, "from", end - 3 * HOUR_MS)
+    end = number(request, "to", now)
+    begin = number(request, "from", end - 3 * HOUR_MS)
     if not 0 < end - begin <= history.MAX_POINTS * step * 1000:
         raise WrongShape(
             f"from {begin} to {end} by {step} s is not between 1 and {history.MAX_POINTS} points.",
@@ -90,13 +74,15 @@ async def series(request: Request) -> Response:
         begin_ms=begin, end_ms=end, step_s=step, until_ms=minute_ms(row.at) if row else now,
     )  # fmt: skip
     marks = [
-        {"episode": view.episode, "state": view.state, **_span(view)}
+        {"episode": view.episode, "state": view.state, **_span(view), **_size(view)}
         for view in here.hub.shown.alerts.values()
         if view.subject == subject
     ]
+    learning = row is not None and row.state == SubjectState.LEARNING
     body = {
         "cursor": cursor,
         "row": rows.subject_row(row) if row else None,
+        "learned": {"negatives": row.learned_negatives, "s": row.learned_s} if row and learning else None,
         "marks": marks,
         **msgspec.to_builtins(found),
     }
@@ -107,7 +93,7 @@ async def documents(request: Request) -> Response:
     """Documents of one subject, newest first: `polarity`, `before` (the `next` of the page before), 50 a page."""
     here = parts(request)
     subject = request.path_params["subject"]
-    before = str(_number(request, "before", 0) or "")
+    before = str(number(request, "before", 0) or "")
     scored = here.topology.scored_partition(subject)
     cards, following = await history.documents(here.redis, here.keys, scored, subject, before=before, limit=MAX_CARDS)
     polarity = request.query_params.get("polarity", "")
@@ -122,7 +108,7 @@ async def alerts(request: Request) -> Response:
     """
     here = parts(request)
     state, subject = request.query_params.get("state", ""), request.query_params.get("subject", "")
-    limit = min(max(_number(request, "limit", PAGE), 1), PAGE_MOST)
+    limit = min(max(number(request, "limit", PAGE), 1), PAGE_MOST)
     views, following = await history.alerts(
         here.redis, here.keys, cursor=request.query_params.get("cursor", ""), limit=limit, state=state, subject=subject
     )
@@ -195,7 +181,8 @@ async def limited(request: Request) -> bytes:
     return bytes(body)
 
 
-def _number(request: Request, name: str, default: int) -> int:
+def number(request: Request, name: str, default: int) -> int:
+    """A query parameter. Raises WrongShape."""
     text = request.query_params.get(name)
     if text is None or text == "":
         return default
@@ -213,8 +200,17 @@ def _span(view: Any) -> dict[str, int | None]:
     }
 
 
+def _size(view: Any) -> dict[str, float]:
+    data = view.event.data
+    return {
+        "neg": data.observed.negatives,
+        "lo": data.expected.low,
+        "hi": data.expected.high,
+        "effect": round(data.effect, 2),
+    }
+
+
 API = [
-    Route("/overview", overview),
     Route("/subjects/{subject}/series", series),
     Route("/subjects/{subject}/documents", documents),
     Route("/alerts", alerts),

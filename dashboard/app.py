@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,17 +23,42 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dashboard import api, consumers, desk, documents, endpoints, feedback, pages, rules, system, watchlists
+from dashboard import (
+    alert,
+    api,
+    consumers,
+    desk,
+    documents,
+    endpoints,
+    feedback,
+    login,
+    openapi,
+    overview,
+    pages,
+    rules,
+    subject,
+    system,
+    tokens,
+    watchlists,
+)
+from dashboard.access import Access
+from dashboard.audit import Trail
+from dashboard.counting import Counting
+from dashboard.door import Door, Doorkeeper
 from dashboard.guards import OwnOrigin, SecurityHeaders
 from dashboard.intake import Intake
 from dashboard.live import Hub
-from dashboard.parts import MakeDesk, Parts
+from dashboard.parts import MakeDesk, MakeInstallation, MakeTuning, Parts
+from dashboard.prices import Prices
+from dashboard.prices import follow as follow_prices
 from dashboard.problems import from_error, from_redis
+from dashboard.rates import Rates
 from dashboard.words import Words
 from groundswell import beat, control
 from groundswell.clock import Clock
 from groundswell.connect import open_redis
-from groundswell.errors import BadSetting, GroundswellError
+from groundswell.errors import BadSetting, GroundswellError, PlainText
+from groundswell.feedback import Remarks
 from groundswell.keys import Keys
 from groundswell.records import Acknowledgement
 from groundswell.settings import Settings
@@ -46,11 +71,16 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 CONTROL_AGAIN_S = 5.0
 
 
-def make_app(parts: Parts) -> Starlette:
-    """All routes over these parts. The hub is started and stopped by `run`."""
+def make_app(parts: Parts, door: Door | None = None) -> Starlette:
+    """All routes over these parts. The hub is started and stopped by `run`. `door` keeps who may not come out; by default one of these
+    settings, whose audit trail nobody writes down."""
+    door = door or make_door(parts.settings, parts.view, parts.clock)
     app = Starlette(
         routes=[
-            *pages.ROUTES,
+            *login.ROUTES,
+            *overview.ROUTES,
+            *alert.ROUTES,
+            *subject.ROUTES,
             *documents.ROUTES,
             *rules.ROUTES,
             *watchlists.ROUTES,
@@ -62,12 +92,19 @@ def make_app(parts: Parts) -> Starlette:
                 "/api/v1",
                 routes=[
                     *consumers.API,
+                    *alert.API,
                     *feedback.API,
                     *documents.API,
                     *rules.API,
                     *watchlists.API,
+                    *endpoints.API,
                     *system.API,
                     *desk.API,
+                    *subject.API,
+                    *overview.API,
+                    *login.API,
+                    *tokens.API,
+                    *openapi.API,
                     *api.API,
                 ],
             ),
@@ -76,35 +113,72 @@ def make_app(parts: Parts) -> Starlette:
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=_names(parts.settings), www_redirect=False),
-            Middleware(OwnOrigin),
+            Middleware(OwnOrigin, page_url=parts.settings.page_url, told=door.turned_away),
+            Middleware(Doorkeeper, door=door),
             Middleware(GZipMiddleware, minimum_size=500, compresslevel=6),
         ],
         exception_handlers={GroundswellError: from_error, RedisError: from_redis, HTTPException: pages.missing},
     )
     app.state.parts = parts
+    app.state.door = door
     return app
 
 
+def make_door(
+    settings: Settings, view: control.ControlView, clock: Clock, is_read: Callable[[], bool] = lambda: True
+) -> Door:
+    """Who may come in by these settings. Raises BadSetting, NoSecretKey."""
+    return Door(Access(settings, view, clock, is_read), Rates(clock.monotonic_s), Trail(clock), clock)
+
+
 async def run(
-    settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event, *, make_desk: MakeDesk
-) -> None:
+    settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event, *, make_desk: MakeDesk,
+    make_installation: MakeInstallation | None = None, make_tuning: MakeTuning | None = None,
+) -> None:  # fmt: skip
     """Serve until `stop`; what people write goes through the desk that the edge makes.
 
     Raises BadSetting where it may not or cannot listen, RedisAway without a Redis at first.
     """
     with _listening(settings) as listener:
+        view, read = control.ControlView(), asyncio.Event()
+        door = make_door(settings, view, clock, read.is_set)
         redis = await open_redis(settings)
-        view = control.ControlView()
         keys = Keys(settings.prefix)
-        hub = Hub(Shown(redis, keys, topology.partitions(SCORED)), clock, acks=lambda: _acks(view))
+        shown, counting = Shown(redis, keys, topology.partitions(SCORED)), Counting(redis, keys, clock)
+        hub = Hub(shown, clock, acks=lambda: _acks(view), counting=counting)
+        remarks = Remarks(hub.again)
         intake = Intake(settings, topology, clock)
         writes = make_desk(view, intake, redis, keys)
-        app = make_app(Parts(settings, topology, clock, keys, redis, hub, intake, Words(), writes))
+        prices = Prices(settings)
+        installation = make_installation(redis, keys) if make_installation else None
+        tuning = make_tuning(view, intake, redis, keys) if make_tuning else None
+        app = make_app(
+            Parts(
+                settings,
+                topology,
+                clock,
+                keys,
+                redis,
+                hub,
+                intake,
+                Words(),
+                writes,
+                view,
+                prices=prices,
+                installation=installation,
+                tuning=tuning,
+                remarks=remarks,
+            ),
+            door,
+        )
         await hub.tick()
         server = Server(hub, _config(app))
         tasks = [
             asyncio.create_task(hub.run(), name="hub"),
-            asyncio.create_task(_follow_control(settings, topology, view, stop), name="control"),
+            asyncio.create_task(_follow_control(settings, topology, view, stop, read), name="control"),
+            asyncio.create_task(door.trail.run(intake.audit), name="audit"),
+            asyncio.create_task(follow_prices(settings, prices, clock), name="prices"),
+            asyncio.create_task(feedback.keep_following(settings, topology, remarks, stop), name="feedback"),
             asyncio.create_task(_end_with(stop, server), name="stop"),
             asyncio.create_task(
                 beat.keep_beating(
@@ -121,6 +195,10 @@ async def run(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if tuning is not None:
+                await tuning.previews.close()
+            await door.trail.close(intake.audit)
+            await app.state.parts.sieves.close()
             await intake.close()
             await redis.aclose()
 
@@ -153,6 +231,7 @@ def _config(app: Starlette) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         lifespan="off",
+        proxy_headers=False,  # access.py decides whose word on an address counts
         server_header=False,
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=65_536,
@@ -163,11 +242,7 @@ def _config(app: Starlette) -> uvicorn.Config:
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     """A bound socket, before anything else is opened: a port that is taken is said at once."""
     host = settings.host
-    if not _is_loopback(host) and not settings.behind_proxy:
-        raise BadSetting(
-            f"The pages have no login yet, and {host} is open to others.",
-            remedy="Keep GROUNDSWELL_HOST=127.0.0.1; or put a proxy with a login before it and set GROUNDSWELL_BEHIND_PROXY=true.",
-        )
+    _guard(settings)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -183,6 +258,24 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         yield listener
     finally:
         listener.close()
+
+
+def _guard(settings: Settings) -> None:
+    """Raises BadSetting or PlainText where others could come in unasked, or would send their tokens in plain text."""
+    host = settings.host
+    if _is_loopback(host):
+        return
+    if settings.access == "loopback" and not settings.behind_proxy:
+        raise BadSetting(
+            f"There is no login with access=loopback, and {host} is open to others.",
+            remedy="Keep GROUNDSWELL_HOST=127.0.0.1; or set GROUNDSWELL_ACCESS=token, or =proxy where a proxy has a login: docs/access.md.",
+        )
+    if settings.access == "token" and not settings.page_url.startswith("https://") and not settings.insecure:
+        raise PlainText(
+            f"Tokens would go to {host} unencrypted.",
+            remedy="Put a proxy with TLS before it and set GROUNDSWELL_PAGE_URL=https://...; where the network itself keeps others out, "
+            "GROUNDSWELL_INSECURE=true allows it.",
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -210,12 +303,12 @@ async def _end_with(stop: asyncio.Event, server: Server) -> None:
 
 
 async def _follow_control(
-    settings: Settings, topology: Topology, view: control.ControlView, stop: asyncio.Event
+    settings: Settings, topology: Topology, view: control.ControlView, stop: asyncio.Event, read: asyncio.Event
 ) -> None:
     """Acknowledgements, again and again: a broker that is away takes nothing from the pages but who has seen what."""
     while settings.kafka:
         try:
-            await control.follow(settings, topology, view, stop, asyncio.Event())
+            await control.follow(settings, topology, view, stop, read)
         except Exception as error:  # noqa: BLE001 - an edge: whatever ends the reading, the pages go on and it is tried again
             log().warning("control_unread", error=repr(error)[:200])
         if stop.is_set():

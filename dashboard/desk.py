@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboard import access
 from dashboard.api import answer, limited
 from dashboard.parts import parts
 from dashboard.rows import NOBODY
@@ -54,6 +55,7 @@ async def silences(request: Request) -> Response:
 async def silence(request: Request) -> Response:
     """A new one."""
     made = await parts(request).desk.silence(await _body(request, AskedSilence), by=NOBODY)
+    access.about(request, made.id)
     return answer(request, made, 201)
 
 
@@ -69,12 +71,14 @@ async def endpoints(request: Request) -> Response:
 
 
 async def endpoint(request: Request) -> Response:
+    """One, by its id, or by its name where only it has that."""
     return answer(request, await parts(request).desk.endpoint(request.path_params["endpoint"]))
 
 
 async def add(request: Request) -> Response:
     """A new one; `secret` is told this once."""
     made, secret = await parts(request).desk.add(await _body(request, AskedEndpoint))
+    access.about(request, made.id)
     return answer(request, {**msgspec.to_builtins(made), "secret": secret}, 201)
 
 
@@ -127,13 +131,13 @@ async def replay(request: Request) -> Response:
 
 
 async def deliveries(request: Request) -> Response:
-    """Tries, newest first: `endpoint`, `limit` (50), `cursor` (the `next` of the page before)."""
+    """Tries, newest first: `endpoint`, `outcome`, `limit` (50), `cursor` (the `next` of the page before)."""
     asked = request.query_params
     limit = asked.get("limit", "") or str(PAGE)
     if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:6]) <= 500:
         raise WrongShape(f"limit={limit[:40]!r} cannot be.", remedy="Ask for 1 to 500.")
     found, following = await parts(request).desk.deliveries(
-        asked.get("endpoint", ""), cursor=asked.get("cursor", ""), limit=int(limit)
+        asked.get("endpoint", ""), outcome=asked.get("outcome", ""), cursor=asked.get("cursor", ""), limit=int(limit)
     )
     return answer(request, {"items": found, "next": following})
 
@@ -141,7 +145,7 @@ async def deliveries(request: Request) -> Response:
 async def _body(request: Request, kind: type[T]) -> T:
     """The request's body; an empty one is {}. Raises Refused."""
     try:
-        return msgspec.json.decode(await limited(request) or b"{}", type=kind)
+        return access.signed(request, msgspec.json.decode(await limited(request) or b"{}", type=kind))
     except UnicodeDecodeError as error:
         raise NotUtf8 from error
     except RecursionError as error:

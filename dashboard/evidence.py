@@ -1,119 +1,262 @@
-"""The evidence of one alert as people read it: figures, documents, timeline, a drawing that needs no script. Pure."""
+"""The evidence of one alert as people read it: figures, what they rest on, a drawing that needs no script. Pure.
+
+The sentences are those of the command line (groundswell/evidence_words.py). course.py has what happened, papers.py the documents.
+"""
 
 import math
-import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
+import msgspec
+from msgspec import Struct
+
+from dashboard import foreign
 from dashboard.history import MAX_POINTS, STEPS_S, Series
-from dashboard.rows import NOBODY, at_ms, link
-from groundswell.keys import HOUR_MS
-from groundswell.records import Acknowledgement, AlertDocument, AlertView
+from dashboard.rows import at_ms
+from groundswell.evidence_words import WORDS, gate
+from groundswell.keys import HOUR_MS, MINUTE_MS
+from groundswell.records import AlertView
+from groundswell.topics import TOPIC_NAMES
+
+Tongue = Literal["en", "zh"]
 
 WIDTH, HEIGHT = 960, 220  # of the drawing, in its own units
+LN_10 = math.log(10)
 LEAVE_OUT_SLACK = 2.0  # what is left may lie this far (ln) under the line and still counts as broad
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+PARTS = ("story", "author", "publisher", "company")
+SPANS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600}
 MAX_LETTERS = 2_000
 MANY_TIMES = 20
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
+class Frozen(Struct, kw_only=True, frozen=True):
+    """Of a frozen record what the page shows: of the detector's (stream/evidence.py) or of a rule's (stream/rule_event.py)."""
+
+    decision: str = ""
+    severity: str = ""
+    bucket_open: bool = False
+    deciding_document: str = ""
+    negatives: int = 0
+    expected_since_onset: float = 0.0
+    ln_m: dict[str, float] = {}
+    ln_h: float = 0.0
+    mode: str = ""
+    budget: float = 0.0
+    observed: dict[str, dict[str, int]] = {}
+    expected: dict[str, dict[str, float]] = {}
+    floors: dict[str, int] = {}
+    leave_out: dict[str, float] = {}
+    expected_per_step: float = 0.0
+    level: float = 0.0
+    profile: float = 0.0
+    share_p: float = 0.0
+    excess: float = 0.0
+    excess_by: dict[str, list[tuple[str, float]]] = {}
+    by_source: list[tuple[str, int]] = []
+    documents: list[dict[str, Any]] = []
+    conditions: list["Condition"] = []
+    counted: dict[str, int] = {}
+
+
+class Condition(Struct, kw_only=True, frozen=True):
+    """One condition of a rule of a user's own, as it stood."""
+
+    metric: str = ""
+    of: str = ""
+    window_s: int = 0
+    value: float | None = None
+    comparison: str = ""
+    threshold: float = 0.0
+    holds: bool = False
+
+
+def frozen(view: AlertView, event: str = "") -> Frozen:
+    """What was frozen with an event, the newest if none is named; an empty one where there is nothing that can be read."""
+    try:
+        return msgspec.convert(view.evidence.get(event or view.event.id, {}), Frozen)
+    except msgspec.ValidationError:
+        return Frozen()
+
+
 def visible(text: str) -> str:
     """The text with what a reader cannot see, or what would turn letters around, spelled out; cut at 2,000 letters."""
     cut = text if len(text) <= MAX_LETTERS else text[:MAX_LETTERS] + "…"
-    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", cut)
+    return foreign.visible(cut)
 
 
-def explained(view: AlertView, ack: Acknowledgement | None) -> dict[str, Any]:
-    """What the template shows, with every time in milliseconds and every text made visible."""
-    data = view.event.data
+def explained(view: AlertView, language: Tongue, name_of: Callable[[str], str], now_ms: int) -> dict[str, Any]:
+    """What the template shows, with every time in milliseconds and every text made visible. `name_of`: a subject's name."""
+    data, seen = view.event.data, frozen(view)
     top = max(data.observed.negatives, data.expected.high, 1) * 1.08
+    onset = at_ms(data.started_at)
     return {
         "severity": data.severity,
+        "trend": data.trend,
         "kind": data.kind,
         "minutes": max(1, round(data.window_s / 60)),
         "hours": f"{data.window_s / 3600:.1f}" if data.window_s >= 7_200 else "",
         "mentions": data.observed.mentions,
         "share": round(100 * data.observed.negative_share),
+        "known": data.expected.negatives > 0 or data.expected.high > 0,
         "effect": _times(data.effect),
         "many": data.effect >= MANY_TIMES,
         "effect_low": _times(data.effect_low),
         "effect_high": _times(data.effect_high),
         "strength": _power(data.log10_e_value),
         "threshold": _power(data.log10_threshold),
-        "without": _without(view),
-        "voices": _voices(view),
-        "sources": _sources(view),
+        "onset": onset,
+        "detected": at_ms(data.detected_at),
+        "lasted": _minutes(onset, at_ms(data.resolved_at) or now_ms),
+        "rule": _rule(view, language),
+        "bound": _bound(view, seen, language),
+        "decided": gate(seen.decision, language) if seen.decision else "",
+        "early": WORDS[language]["early"].format(visible(seen.deciding_document)[:60]) if seen.bucket_open else "",
+        "channels": _channels(seen, language),
+        "robust": WORDS[language]["robust_is"].format(data.fires_up_to) if data.fires_up_to else "",
+        "usual": _usual(seen, language),
+        "during": visible(data.during)[:40],
+        "peak": {
+            "at": at_ms(data.peak.at),
+            "negatives": data.peak.negatives,
+            "minutes": max(1, data.peak.window_s // 60),
+        }
+        if data.peak
+        else None,
+        "without": _without(view, seen),
+        "voices": {part: seen.floors.get(part, 0) for part in ("stories", "authors", "publishers")}
+        if seen.floors
+        else None,
+        "excess": f"{seen.excess:.0f}" if seen.excess_by else "",
+        "made_of": _made_of(seen, language, name_of),
+        "conditions": _conditions(seen, language),
+        "spans": _spans(seen),
         "bar": {
             "low": round(100 * data.expected.low / top, 2),
             "width": round(100 * (data.expected.high - data.expected.low) / top, 2),
             "mean": round(100 * data.expected.negatives / top, 2),
             "seen": round(100 * data.observed.negatives / top, 2),
         },
-        "documents": [_document(document) for document in data.documents],
-        "documents_total": max(data.documents_total, len(data.documents)),
-        "timeline": timeline(view, ack),
-        "versions": {visible(name): visible(version)[:80] for name, version in data.versions.items()},
-        "rule": "" if "rule" in data.versions else f"{data.rule.id} {data.rule.version}",
+        "versions": {visible(name): visible(version)[:80] for name, version in data.versions.items() if version},
     }
 
 
-def _frozen(view: AlertView) -> dict[str, Any]:
-    """The evidence that was frozen with the newest event."""
-    found = view.evidence.get(view.event.id)
-    return found if isinstance(found, dict) else {}
+def _rule(view: AlertView, language: Tongue) -> dict[str, Any]:
+    """Which rule decided. `own`: of a user; `single`: one text alone may alert by it; no bound on false alarms holds for either."""
+    rule = view.event.data.rule
+    own = not rule.bounded and rule.id != "single-document"
+    name = rule.name.get(language) or rule.name.get("en") or next(iter(rule.name.values()), "") or rule.id
+    return {
+        "id": visible(f"{rule.id} {rule.version}")[:80],
+        "own": own,
+        "single": rule.id == "single-document",
+        "name": visible(name)[:120],
+    }
 
 
-def _without(view: AlertView) -> list[dict[str, Any]]:
-    """Whether it would still fire without its largest story, author, publisher: what is known of the three."""
-    frozen = _frozen(view)
-    left, line = frozen.get("leave_out"), frozen.get("ln_h")
-    if isinstance(left, dict) and isinstance(line, int | float):
-        known = [
-            (name, left[name]) for name in ("story", "author", "publisher") if isinstance(left.get(name), int | float)
-        ]
-        if known:
-            return [{"what": name, "fires": value >= line - LEAVE_OUT_SLACK} for name, value in known]
-    return [{"what": "story", "fires": view.event.data.fires_without_largest_story}]
+def _bound(view: AlertView, seen: Frozen, language: Tongue) -> str:
+    """How often the detector is wrong at this line; empty where that is not known, or where no bound holds."""
+    if not view.event.data.rule.bounded or not seen.budget or seen.mode not in ("guaranteed", "calibrated"):
+        return ""
+    said = WORDS[language][seen.mode].format(seen.budget)
+    return said[:1].upper() + said[1:]
 
 
-def _voices(view: AlertView) -> dict[str, int] | None:
-    """How many stories, authors and publishers there are, where that was frozen."""
-    floors = _frozen(view).get("floors")
-    if not isinstance(floors, dict):
-        return None
-    return {name: int(floors.get(name) or 0) for name in ("stories", "authors", "publishers")}
-
-
-def _sources(view: AlertView) -> list[dict[str, Any]]:
-    """The sources by how much they said, widest first; `width` is of a hundred."""
-    found = _frozen(view).get("by_source")
-    pairs = [one for one in found if isinstance(one, list | tuple) and len(one) == 2] if isinstance(found, list) else []
-    top = max((count for _, count in pairs), default=1)
+def _channels(seen: Frozen, language: Tongue) -> list[dict[str, Any]]:
+    """How strong each way of looking finds it; the strongest carries the alert."""
+    found = {name: seen.ln_m[name] for name in ("fast", "slow", "share") if name in seen.ln_m}
+    best = max(found.values(), default=0.0)
     return [
-        {"name": visible(str(name))[:60], "count": count, "width": round(100 * count / top, 1)}
-        for name, count in pairs[:6]
+        {"name": WORDS[language][name], "power": _power(value / LN_10), "carries": value == best and value > 0}
+        for name, value in found.items()
     ]
 
 
-def timeline(view: AlertView, ack: Acknowledgement | None) -> list[dict[str, Any]]:
-    """Onset, transitions, acknowledgement in order; a transition's time and state are found under several names."""
+def _usual(seen: Frozen, language: Tongue) -> str:
+    if not seen.level:
+        return ""
+    return WORDS[language]["usual_is"].format(seen.expected_per_step, seen.level, seen.profile, seen.share_p)
+
+
+def _without(view: AlertView, seen: Frozen) -> list[dict[str, Any]]:
+    """Whether it would still fire without its largest story, author, publisher, company: what is known of them."""
+    known = [(name, seen.leave_out[name]) for name in PARTS if name in seen.leave_out]
+    if known:
+        line = min(seen.ln_h, seen.leave_out.get("all", seen.ln_h)) - LEAVE_OUT_SLACK
+        return [{"what": name, "fires": value >= line} for name, value in known]
     data = view.event.data
-    steps: list[dict[str, Any]] = []
-    told = {one.get("what") for one in view.timeline}
-    if "onset" not in told and (onset := at_ms(data.started_at)) is not None:
-        steps.append({"at": onset, "what": "onset", "who": ""})
-    for one in view.timeline:
-        at = next(
-            (found for name in ("at", "timestamp", "detected_at") if (found := at_ms(one.get(name))) is not None), None
+    return [] if data.kind == "document" else [{"what": "story", "fires": data.fires_without_largest_story}]
+
+
+def _made_of(seen: Frozen, language: Tongue, name_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The excess by source, story, topic and company, widest first; before that was kept, the negatives by source."""
+    found = []
+    for kind in ("source", "story", "topic", "company"):
+        parts = [(name, value) for name, value in seen.excess_by.get(kind, []) if value > 0]
+        if kind == "source" and not parts:
+            parts = [(name, float(count)) for name, count in seen.by_source[:6]]
+        if len(parts) < 2:
+            continue
+        top = max(value for _, value in parts)
+        found.append(
+            {
+                "kind": kind,
+                "parts": [
+                    {
+                        "name": _part(kind, name, language, name_of) or WORDS[language]["rest"],
+                        "count": f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}",
+                        "width": round(100 * value / top, 1),
+                    }
+                    for name, value in parts
+                ],
+            }
         )
-        what = "updated" if one.get("type") == "alert.updated" else str(one.get("what") or one.get("state") or "")
-        if at is not None and what:
-            steps.append({"at": at, "what": visible(what)[:40], "who": ""})
-    if not view.timeline and (detected := at_ms(data.detected_at)) is not None:
-        steps.append({"at": detected, "what": "firing", "who": ""})
-    if ack is not None:
-        steps.append({"at": ack.at, "what": "acknowledged", "who": "" if ack.by == NOBODY else visible(ack.by)[:80]})
-    return sorted(steps, key=lambda step: step["at"])
+    return found
+
+
+def _part(kind: str, name: str, language: Tongue, name_of: Callable[[str], str]) -> str:
+    if kind == "topic" and name in TOPIC_NAMES:
+        return TOPIC_NAMES[name][language == "zh"]
+    return visible(name_of(name) if kind == "company" and name else name)[:60]
+
+
+def _conditions(seen: Frozen, language: Tongue) -> list[dict[str, str]]:
+    """What the rule asks for, what was found, and whether that is enough."""
+    words = WORDS[language]
+    return [
+        {
+            "asked": _asked(one),
+            "found": words["nothing"] if one.value is None else f"{one.value:g}",
+            "holds": words["holds" if one.holds else "fails"],
+        }
+        for one in seen.conditions[:20]
+    ]
+
+
+def _asked(one: Condition) -> str:
+    of, comparison = visible(one.of)[:30], visible(one.comparison)[:4]
+    return f"{visible(one.metric)[:30]} {of} / {one.window_s // 60} min {comparison} {one.threshold:g}"
+
+
+def _spans(seen: Frozen) -> list[dict[str, Any]]:
+    """The last minutes and hour, each against what was expected of it."""
+    return [
+        {
+            "minutes": seconds // 60,
+            "negatives": seen.observed[name].get("negatives", 0),
+            "expected": f"{seen.expected.get(name, {}).get('negatives', 0.0):.1f}",
+            "low": round(seen.expected.get(name, {}).get("low", 0.0)),
+            "high": round(seen.expected.get(name, {}).get("high", 0.0)),
+            "mentions": seen.observed[name].get("mentions", 0),
+            "reach": seen.observed[name].get("reach", 0),
+        }
+        for name, seconds in SPANS.items()
+        if name in seen.observed
+    ]
+
+
+def _minutes(begin: int | None, end: int) -> int:
+    return max(0, round((end - begin) / MINUTE_MS)) if begin is not None else 0
 
 
 def span(view: AlertView, now_ms: int) -> tuple[int, int]:
@@ -184,20 +327,6 @@ def _area(lows: list[int | None], highs: list[int | None], step_x: float, y: Any
             path.append(f"M{there[1:]}{back}Z")
             run = []
     return "".join(path)
-
-
-def _document(document: AlertDocument) -> dict[str, Any]:
-    return {
-        "title": visible(document.title),
-        "excerpt": visible(document.excerpt),
-        "source": visible(document.source)[:80],
-        "lang": document.lang if document.lang in ("en", "zh") else "",
-        "at": at_ms(document.published_at),
-        "url": link(document.url),
-        "host": link(document.url).split("/")[2][:80] if link(document.url).count("/") >= 2 else "",
-        "negative": f"{document.negative:.2f}",
-        "echoes": document.echoes,
-    }
 
 
 def _power(log10: float) -> str:

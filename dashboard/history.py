@@ -5,6 +5,7 @@ expected and nothing was counted in that hour, or it has not happened yet.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from groundswell.telemetry import log
 
 STEPS_S = (60, 300, 3600)
 MAX_POINTS = 400
+SHARE_MS = QUARTER_MS  # as long as the share of a live row looks back
 READ_MOST, CHUNK = 500, 100  # alerts a page looks at, and at a time
 
 _card = msgspec.json.Decoder(DocumentCard)
@@ -27,7 +29,11 @@ _expectation = msgspec.json.Decoder(Expectation)
 
 
 class Series(Struct, kw_only=True):
-    """Columns of one subject from `t0` (epoch ms), a place every `step` seconds; `lo`, `hi`: 5 and 95 % quantiles."""
+    """Columns of one subject from `t0` (epoch ms), a place every `step` seconds; `lo`, `hi`: 5 and 95 % quantiles.
+
+    `share` is that of negatives among the mentions (neg, neu, pos, uns) of the last SHARE_MS, or of the step where that is
+    longer: a minute of two mentions has no share worth a line. null where nothing was said.
+    """
 
     subject: str
     t0: int
@@ -35,7 +41,9 @@ class Series(Struct, kw_only=True):
     neg: list[int | None]
     neu: list[int | None]
     pos: list[int | None]
+    uns: list[int | None]
     reach: list[int | None]
+    share: list[float | None]
     mean: list[float | None]
     lo: list[int | None]
     hi: list[int | None]
@@ -59,7 +67,7 @@ async def series(
     step_ms = step_s * 1000
     begin = begin_ms // step_ms * step_ms
     points = max(0, math.ceil((end_ms - begin) / step_ms))
-    hours = range(begin // HOUR_MS, (begin + points * step_ms - 1) // HOUR_MS + 1)
+    hours = range((begin - SHARE_MS) // HOUR_MS, (begin + points * step_ms - 1) // HOUR_MS + 1)
     quarters = range(begin // QUARTER_MS, (begin + points * step_ms - 1) // QUARTER_MS + 1)
     try:
         pipeline = redis.pipeline(transaction=False)
@@ -72,14 +80,30 @@ async def series(
         raise RedisAway(f"Redis does not answer: {type(error).__name__}.") from error
     minutes, hours_with_data = _minutes(hours, raw)
     normal = {quarter: _decoded(one) for quarter, one in zip(quarters, expected, strict=True) if one}
-    answer = Series(subject=subject, t0=begin, step=step_s, neg=[], neu=[], pos=[], reach=[], mean=[], lo=[], hi=[])
+    answer = Series(
+        subject=subject,
+        t0=begin,
+        step=step_s,
+        neg=[],
+        neu=[],
+        pos=[],
+        uns=[],
+        reach=[],
+        share=[],
+        mean=[],
+        lo=[],
+        hi=[],
+    )
     newest = [minute for minute in minutes if minute >= until_ms]
     for point in range(points):
         start = begin + point * step_ms
         bands = [one for quarter in _quarters(start, step_ms) if (one := normal.get(quarter)) is not None]
         counted = any(start <= minute < start + step_ms for minute in newest) or start < until_ms
         known = counted and (bool(bands) or start // HOUR_MS in hours_with_data)
-        _append_counts(answer, _sum(minutes, start, step_ms) if known else None)
+        counts = _sum(minutes, start, step_ms) if known else None
+        _append_counts(answer, counts)
+        lately = counts if step_ms >= SHARE_MS else _sum(minutes, start + step_ms - SHARE_MS, SHARE_MS)
+        answer.share.append(_share(lately) if known and lately else None)
         _append_band(answer, bands, step_s)
     return answer
 
@@ -109,7 +133,14 @@ async def documents(
 
 
 async def alerts(
-    redis: Redis, keys: Keys, *, cursor: str, limit: int, state: str = "", subject: str = ""
+    redis: Redis,
+    keys: Keys,
+    *,
+    cursor: str,
+    limit: int,
+    state: str = "",
+    subject: str = "",
+    wanted: Callable[[AlertView], bool] = lambda _: True,
 ) -> tuple[list[AlertView], str]:
     """Newest first, at most `limit`, and the cursor of what follows, "" at the end. Raises RedisAway, WrongShape.
 
@@ -130,7 +161,7 @@ async def alerts(
                     break
                 taken += 1
                 view = decode_alert(raw)
-                if view is not None and _wanted(view, state, subject):
+                if view is not None and _wanted(view, state, subject) and wanted(view):
                     found.append(view)
             if len(found) == limit:
                 break
@@ -190,10 +221,15 @@ def _sum(minutes: dict[int, Bucket], start: int, step_ms: int) -> Bucket:
     return Bucket(*total)
 
 
+def _share(bucket: Bucket) -> float | None:
+    return round(bucket.negative / bucket.mentions, 4) if bucket.mentions else None
+
+
 def _append_counts(answer: Series, bucket: Bucket | None) -> None:
     answer.neg.append(bucket.negative if bucket else None)
     answer.neu.append(bucket.neutral if bucket else None)
     answer.pos.append(bucket.positive if bucket else None)
+    answer.uns.append(bucket.unsure if bucket else None)
     answer.reach.append(bucket.reach if bucket else None)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from groundswell import control
+from groundswell import control, feedback
 from groundswell.clock import Clock
 from groundswell.connect import MAX_MESSAGE_BYTES, acknowledged, close_producer, open_producer
 from groundswell.errors import (
@@ -32,10 +32,10 @@ from groundswell.errors import (
     TooManyDocuments,
     WrongShape,
 )
-from groundswell.records import MAX_DOCUMENTS, MAX_TEXT_BYTES, ControlObject, InboundDocument
+from groundswell.records import MAX_DOCUMENTS, MAX_TEXT_BYTES, AuditEntry, ControlObject, Feedback, InboundDocument
 from groundswell.settings import Settings
 from groundswell.times import parse_ms
-from stream.topology import COMMENTS, NEWS, Topic, Topology
+from stream.topology import AUDIT, COMMENTS, FEEDBACK, NEWS, Topic, Topology
 
 WRITE_S = 10.0
 FEEDS = {"news": NEWS, "comments": COMMENTS}
@@ -117,6 +117,14 @@ class Intake:
         """One object to the control topic: this is the desk's pen. Raises BrokerAway."""
         async with self._producing() as producer:
             await control.write(producer, self._topology, thing)
+
+    async def remark(self, one: Feedback) -> None:
+        """One word of feedback to its topic. Raises BrokerAway."""
+        await self._send(FEEDBACK, feedback.key(one), msgspec.json.encode(one))
+
+    async def audit(self, entry: AuditEntry) -> None:
+        """One record of the audit trail (audit.py). Raises BrokerAway."""
+        await self._send(AUDIT, entry.who.encode() or None, msgspec.json.encode(entry))
 
     async def erase(self, object_id: str) -> None:
         """Take one away from there. Raises BrokerAway."""

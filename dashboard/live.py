@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from dashboard.rows import alert_row, subject_row
+from dashboard.counting import Counting
+from dashboard.rows import alert_row, pulse, subject_row
 from groundswell.clock import Clock
 from groundswell.errors import RedisAway
 from groundswell.records import Acknowledgement, AlertView, LiveRow
@@ -22,6 +23,7 @@ from groundswell.shown import Look, Shown, minute_ms
 from groundswell.telemetry import STREAMS, log
 
 EVERY_S = 1.0
+LOOK_S = 3.0  # a Redis that takes longer is away: the page says so within five seconds
 RING_TICKS = 120
 MAX_FRAMES = 20_000  # about 20 MB at most, whatever a tick holds
 MAX_FRAME_BYTES = 65_536
@@ -51,14 +53,22 @@ class _Seat:
 class Hub:
     """Looks, frames, and lets watchers wait. `acks` gives who has seen which episode."""
 
-    def __init__(self, shown: Shown, clock: Clock, acks: Callable[[], dict[str, Acknowledgement]] = dict) -> None:
+    def __init__(
+        self,
+        shown: Shown,
+        clock: Clock,
+        acks: Callable[[], dict[str, Acknowledgement]] = dict,
+        counting: Counting | None = None,
+    ) -> None:
         self.shown = shown
+        self._counting = counting
         self.boot = secrets.token_hex(3)
         self.away = ""  # the reason while Redis does not answer
         self.looked_at = 0
         self._clock = clock
         self._acks = acks
         self._acked: dict[str, Acknowledgement] = {}
+        self._touched: set[str] = set()
         self._ring: deque[Frame] = deque(maxlen=MAX_FRAMES)
         self._ticks: deque[int] = deque(maxlen=RING_TICKS)
         self._sequence = 0
@@ -76,7 +86,7 @@ class Hub:
         return self._acked
 
     def state(self) -> dict[str, Any]:
-        """Whether the figures are of now: ok, stale, empty or redis_away; where they end, how far back that lies."""
+        """Whether the figures are of now: ok, uncounted, stale, empty or redis_away; where they end, how far back that lies."""
         now, at = self._clock.now_ms(), self.shown.at
         if self.away:
             word = "redis_away"
@@ -84,7 +94,10 @@ class Hub:
             word = "empty"
         else:
             word = "stale" if now - at > STALE_MS else "ok"
-        return {"state": word, "at": at, "lag_s": round((now - at) / 1000) if at else None}
+        if word in ("ok", "stale") and self._counting is not None and self._counting.silent:
+            word = "uncounted"
+        counted_at = self._counting.heard_at if self._counting is not None else 0
+        return {"state": word, "at": at, "lag_s": round((now - at) / 1000) if at else None, "counted_at": counted_at}
 
     async def run(self) -> None:
         """Look every second until cancelled. Redis may go and come; nothing here ends by it."""
@@ -96,12 +109,14 @@ class Hub:
     async def tick(self) -> None:
         """One look, its frames, and a `tick` frame that says how fresh all is."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LOOK_S):
                 look = await self.shown.look()
+                if self._counting is not None:
+                    await self._counting.look()
             self.away = ""
         except (RedisAway, TimeoutError) as error:
             if not self.away:
-                log().warning("redis_away", error=str(error) or "no answer within 5 s")
+                log().warning("redis_away", error=str(error) or f"no answer within {LOOK_S:g} s")
             self.away, look = "redis_away", Look()
         self.looked_at = self._clock.now_ms()
         self._publish(look)
@@ -116,7 +131,9 @@ class Hub:
             at = self.shown.at
             for start in range(0, max(1, len(look.rows)), 100):
                 changed = [subject_row(row) for row in look.rows[start : start + 100]]
-                self._append("overview", "rows", {"at": at, "rows": changed, "gone": look.gone if start == 0 else []})
+                # The first one says how the whole market stands: no page could sum it up from the rows it was told of.
+                whole = {"gone": look.gone, "market": pulse(self.shown.rows)} if start == 0 else {"gone": []}
+                self._append("overview", "rows", {"at": at, "rows": changed, **whole})
             for row in look.rows:
                 self._append(f"subject:{row.subject}", "series", _series(row))
         acks = self._acks()
@@ -126,9 +143,11 @@ class Hub:
 
     def _changed_alerts(self, alerts: list[AlertView], acks: dict[str, Acknowledgement]) -> list[AlertView]:
         changed = {view.episode: view for view in alerts}
-        for episode, ack in acks.items():
-            if self._acked.get(episode) != ack and episode in self.shown.alerts:
+        for episode in acks.keys() | self._acked.keys():
+            if self._acked.get(episode) != acks.get(episode) and episode in self.shown.alerts:
                 changed[episode] = self.shown.alerts[episode]
+        changed |= {one: view for one in self._touched if (view := self.shown.alerts.get(one)) is not None}
+        self._touched.clear()
         return list(changed.values())
 
     def _append(self, topic: str, event: str, data: dict[str, Any]) -> None:
@@ -142,6 +161,11 @@ class Hub:
         oldest = self._ticks[0] if len(self._ticks) == RING_TICKS else 0
         while self._ring and self._ring[0].sequence <= oldest:
             self._ring.popleft()
+
+    def again(self, episode: str) -> None:
+        """Something was said of this alert: who looks at it shall read it anew. Of those that are not shown nobody is told."""
+        if episode in self.shown.alerts:
+            self._touched.add(episode)
 
     def since(self, cursor: str) -> int | None:
         """The sequence a watcher goes on after; None when what follows it is no longer, or never was, here."""

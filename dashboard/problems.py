@@ -10,11 +10,22 @@ STATUS = {
     "message_too_large": 413,
     "text_too_long": 413,
     "no_such_endpoint": 404,
+    "no_such_letter": 404,
     "no_such_episode": 404,
     "no_such_silence": 404,
+    "no_such_rule": 404,
+    "no_such_list": 404,
+    "no_such_preview": 404,
+    "nothing_set": 404,
+    "preview_busy": 409,
+    "no_such_document": 404,
     "no_acknowledgement": 404,
     "too_many_endpoints": 409,
+    "no_such_token": 404,
+    "token_refused": 409,
     "no_secret_key": 503,
+    "nothing_runs": 503,
+    "nothing_runs": 503,
 }
 
 

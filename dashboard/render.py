@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from dashboard import rows
+from dashboard import access, preferences, rows
 from dashboard.parts import parts
 from dashboard.words import LANGUAGES, TAGS, language_of
 from groundswell.times import rfc3339
@@ -38,7 +38,6 @@ def rendered(
     """A page in the language that was asked for. `words`: files of words/ that its modules read, beside page.json."""
     texts = parts(request).words
     language = language_of(request)
-    theme = request.cookies.get("theme", "")
     html = _templates.get_template(template).render(
         t=partial(texts.say, language),
         word=partial(texts.name, language),
@@ -46,8 +45,10 @@ def rendered(
         language=language,
         tag=TAGS[language],
         other=next(one for one in LANGUAGES if one != language),
-        theme=theme if theme in ("light", "dark") else "",
+        chosen=preferences.chosen(request.cookies, language),
+        zones=preferences.ZONES,
         here=request.url.path,
+        person=access.person_of(request),
         **values,
     )
     response = HTMLResponse(html, status, {"Content-Language": TAGS[language], "Vary": "Accept-Language, Cookie"})

@@ -1,15 +1,19 @@
 """Rows as pages and API show them, made from the records that aggregate and the relay leave in Redis. Pure."""
 
 import math
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+from groundswell.decisions import SubjectState
+from groundswell.markets import MARKET, market_of
 from groundswell.records import Acknowledgement, AlertView, DocumentCard, LiveRow
 from groundswell.shown import minute_ms
 from groundswell.text import safe
 from groundswell.times import parse_ms
 
-MARKET = "market"
 NOBODY = "page"  # whom an acknowledgement without a name is from
+NAME_CHARS = 200
 REST = -9.0  # evidence under this is none: then the count decides
 
 
@@ -37,12 +41,22 @@ def at_ms(value: Any) -> int | None:
         return None
 
 
+def names(given: Mapping[str, str]) -> dict[str, str]:
+    """As people call a subject, short enough for a line."""
+    return {language: _short(name) for language, name in given.items()}
+
+
+@lru_cache(4_096)
+def _short(name: str) -> str:
+    return safe(name, NAME_CHARS)
+
+
 def subject_row(row: LiveRow) -> dict[str, Any]:
     """One line of the overview."""
     return {
         "subject": row.subject,
         "kind": row.kind,
-        "names": row.names,
+        "names": names(row.names),
         "state": row.state,
         "at": minute_ms(row.at),
         "neg": row.negatives_15,
@@ -55,6 +69,7 @@ def subject_row(row: LiveRow) -> dict[str, Any]:
         "evidence": round(row.evidence, 2),
         "spark": row.spark,
         "episode": row.episode,
+        "market": market_of(row.subject),
     }
 
 
@@ -63,20 +78,27 @@ def rank(row: LiveRow) -> tuple[float, int, str]:
     return (-max(row.evidence, REST), -row.negatives_15, row.subject)
 
 
-def movers(rows: "dict[str, LiveRow]", limit: int) -> list[dict[str, Any]]:
-    """The first subjects by evidence, the whole market apart."""
-    ranked = sorted((row for row in rows.values() if row.subject != MARKET), key=rank)
-    return [subject_row(row) for row in ranked[:limit]]
+def ratio(row: LiveRow) -> float | None:
+    """Negatives against expected; None where nothing is known of what is normal."""
+    known = row.state not in (SubjectState.LEARNING, SubjectState.NO_DATA, SubjectState.WARMING)
+    return row.negatives_15 / row.expected_15 if known and row.expected_15 > 0 else None
 
 
-def pulse(rows: "dict[str, LiveRow]") -> dict[str, Any]:
-    """The market in one line: its own row where it is counted, otherwise what can be summed over the subjects."""
+def pulse(rows: Mapping[str, LiveRow]) -> dict[str, Any]:
+    """The market in one line: its own row where it is counted, otherwise what can be summed over the subjects. `first` is who fires
+    most clearly."""
     own = rows.get(MARKET)
-    states = [row.state for row in rows.values()]
-    counted = {"subjects": len(rows) - (own is not None), "firing": states.count("firing")}
+    subjects = [row for row in rows.values() if row is not own]
+    firing = [row for row in subjects if row.state == SubjectState.FIRING]
+    counted = {
+        "subjects": len(subjects),
+        "firing": len(firing),
+        "learning": sum(row.state == SubjectState.LEARNING for row in subjects),
+        "first": names(min(firing, key=rank).names) if firing else None,
+    }
     if own is not None:
         return {**subject_row(own), **counted}
-    companies = [row for row in rows.values() if "|" not in row.subject and row.kind not in ("topic", "market")]
+    companies = [row for row in subjects if "|" not in row.subject and row.kind not in ("topic", MARKET)]
     mentions = sum(row.mentions_15 for row in companies)
     negatives = sum(row.negatives_15 for row in companies)
     return {
@@ -87,7 +109,6 @@ def pulse(rows: "dict[str, LiveRow]") -> dict[str, Any]:
         "mentions": mentions,
         "reach": sum(row.reach_15 for row in companies),
         "share": round(negatives / mentions, 4) if mentions else 0.0,
-        "spark": [sum(column) for column in zip(*(row.spark for row in companies), strict=False)],
         **counted,
     }
 
@@ -98,7 +119,7 @@ def alert_row(view: AlertView, ack: Acknowledgement | None = None) -> dict[str, 
     return {
         "episode": view.episode,
         "subject": view.subject,
-        "names": data.subject.names,
+        "names": names(data.subject.names),
         "state": view.state,
         "severity": data.severity,
         "test": data.test,

@@ -8,19 +8,25 @@ from msgspec import Struct
 from groundswell import beat, books
 from groundswell.books import Counts
 from groundswell.connect import RedisClient
-from groundswell.decisions import Stage
+from groundswell.decisions import Stage, Unwell
+from groundswell.health import Finding
 from groundswell.keys import Keys
 
 
 class Accounting(Struct, kw_only=True):
-    """`stages` by name; `wrong` says in sentences what does not add up."""
+    """`stages` by name; `gaps` is what does not add up."""
 
     stages: dict[str, Counts]
-    wrong: list[str]
+    gaps: list[Finding]
 
     @property
     def balanced(self) -> bool:
-        return not self.wrong
+        return not self.gaps
+
+    @property
+    def wrong(self) -> list[str]:
+        """The gaps in sentences."""
+        return [gap.sentence for gap in self.gaps]
 
     @property
     def in_flight(self) -> int:
@@ -44,7 +50,7 @@ async def account(redis: RedisClient, keys: Keys, scored_partitions: int, delive
             # Read but not yet committed: in the books of neither side, so it is added to both.
             stages[one.stage].in_flight += one.in_flight
             stages[one.stage].read += one.in_flight
-    return Accounting(stages=stages, wrong=_wrong(stages))
+    return Accounting(stages=stages, gaps=_gaps(stages))
 
 
 async def _aggregate(redis: RedisClient, keys: Keys, scored_partitions: int) -> Counts:
@@ -58,17 +64,21 @@ async def _aggregate(redis: RedisClient, keys: Keys, scored_partitions: int) -> 
     return whole
 
 
-def _wrong(stages: dict[str, Counts]) -> list[str]:
-    wrong = [
-        f"{name}: read {counts.read} is not applied {counts.applied} + duplicate {counts.duplicate} + late {counts.late} "
-        f"+ dead-lettered {counts.dead_lettered} + in flight {counts.in_flight}."
+def _gaps(stages: dict[str, Counts]) -> list[Finding]:
+    gaps = [
+        Finding(what=Unwell.NOT_BALANCED, stage=name, values=msgspec.to_builtins(counts))
         for name, counts in stages.items()
         if not counts.balanced
     ]
     ingest, tag, aggregate = stages["ingest"], stages["tag"], stages["aggregate"]
     # A killed process writes again what it had not committed: the next stage may read more, as duplicates, never less.
     if not (ingest.in_flight or tag.in_flight) and tag.read < ingest.emitted:
-        wrong.append(f"tag has read {tag.read} of the {ingest.emitted} documents that ingest wrote.")
+        gaps.append(_unread("tag", tag.read, ingest.emitted, "documents", "ingest"))
     if not (tag.in_flight or aggregate.in_flight) and aggregate.read < tag.emitted:
-        wrong.append(f"aggregate has read {aggregate.read} of the {tag.emitted} rows that tag wrote.")
-    return wrong
+        gaps.append(_unread("aggregate", aggregate.read, tag.emitted, "rows", "tag"))
+    return gaps
+
+
+def _unread(stage: str, read: int, written: int, things: str, before: str) -> Finding:
+    values: dict[str, int | str] = {"read": read, "written": written, "things": things, "before": before}
+    return Finding(what=Unwell.NOT_READ, stage=stage, values=values)

@@ -29,6 +29,34 @@ class AskedEndpoint(Struct, kw_only=True, forbid_unknown_fields=True):
     drills: bool = False
 
 
+class AskedAddress(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whether an address may be an endpoint's, and of which channel. Nothing is kept of it."""
+
+    url: str
+    channel: Channel | Literal[""] = ""
+    secret: str = ""
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """The address guard's and the channel's verdict. `rule`: the guard's word for what is wrong, or the error's reason."""
+
+    ok: bool
+    channel: str = ""
+    shown: str = ""
+    rule: str = ""
+    why: str = ""
+    remedy: str = ""
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """What a test sends. Address and secrets are left out, and what follows from them is `…`."""
+
+    method: str
+    to: str
+    headers: dict[str, str]
+    body: str
+
+
 class EndpointChange(Struct, kw_only=True, forbid_unknown_fields=True):
     """What changes of an endpoint; what is left out stays. The channel and the secret do not change here: `rotate` does that."""
 

@@ -30,6 +30,12 @@ class Beat(Struct, kw_only=True, frozen=True):
     lag: int = 0  # messages behind the end of its input
     note: str = ""
     rules: str = ""  # revision of the rules in force, of a process that runs some
+    model: str = ""  # version of the model, of a process that has one
+    warming: int = 0  # partitions that are counted again,
+    warmed: float = 0.0  # and the share of them that is read
+    canary_at: int = 0  # when the newest canary that came the whole road was written
+    drill: str = ""  # how the last fire drill ended: alerted, missed
+    drill_at: int = 0  # and when that was known
 
 
 def fares(note: str, slow: str) -> dict[str, str]:

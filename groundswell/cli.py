@@ -48,6 +48,7 @@ COMMANDS = {
     # alerts and people
     "ack": ("acks", "Say that somebody has seen an episode."),
     "unack": ("acks", "Take that back."),
+    "feedback": ("feedback", "What people said of alerts and labels; rows to learn from."),
     "drill": ("drill", "Send a marked surge the whole road and see who hears of it."),
     "silences": ("silences", "Keep messages back for a time, list or end that."),
     "rules": ("rules", "Alerts by rules of your own: check a file, apply it, list, remove."),
@@ -55,6 +56,9 @@ COMMANDS = {
     "events": ("events", "Check a file of scheduled events: results, data releases."),
     "watchlist": ("watchlists", "Subjects to look at first: they get half of the false-alarm budget."),
     "sensitivity": ("watchlists", "How much it takes to alert, for all subjects or for one."),
+    # access
+    "tokens": ("tokens", "Who may use the pages: add, list or remove tokens and their roles."),
+    "audit": ("audit", "Who wrote what through the pages, who logged in, who was refused."),
     # set up
     "topology": ("setup", "Show the Kafka topics; --create makes them."),
     "settings": ("setup", "Show the settings in force."),

@@ -21,6 +21,7 @@ from groundswell.records import (
     RuleSet,
     Sensitivity,
     Silence,
+    Token,
     Watchlist,
 )
 from groundswell.settings import Settings
@@ -45,6 +46,7 @@ class ControlView:
         self.rules: dict[str, RuleSet] = {}
         self.watchlists: dict[str, Watchlist] = {}
         self.sensitivities: dict[str, Sensitivity] = {}
+        self.tokens: dict[str, Token] = {}
         self.incarnation = ""
         self.revision = 0
 
@@ -59,6 +61,7 @@ class ControlView:
             self.rules,
             self.watchlists,
             self.sensitivities,
+            self.tokens,
         ):
             kind.pop(key, None)
         match found:
@@ -76,6 +79,8 @@ class ControlView:
                 self.watchlists[key] = found
             case Sensitivity():
                 self.sensitivities[key] = found
+            case Token():
+                self.tokens[key] = found
             case Incarnation():
                 self.incarnation = found.id
         self.revision += 1

@@ -24,6 +24,18 @@ class Fate(StrEnum):
     IN_FLIGHT = "in_flight"
 
 
+class Unwell(StrEnum):
+    """What is wrong with the installation itself: `groundswell health` and the system page."""
+
+    NO_PROCESS = "no_process"
+    BAD_TOPIC = "bad_topic"  # missing, or with other partitions than it must have
+    SLOW = "slow"  # a partition is at one batch for long
+    NOT_BALANCED = "not_balanced"  # the books of a stage do not add up
+    NOT_READ = "not_read"  # a stage has read less than the one before it wrote
+    BROKER_AWAY = "broker_away"
+    REDIS_AWAY = "redis_away"
+
+
 class SubjectState(StrEnum):
     """Where a subject stands."""
 
@@ -63,6 +75,19 @@ class Detected(StrEnum):
     SINGLE_DOCUMENT = "single_document"  # one text of a severe topic from a trusted source
     HELD_SINGLE_BUDGET = "held_single_budget"  # the same, and the day's number of such alerts was used up
     CANARY = "canary"  # a canary document came through
+
+
+class Audited(StrEnum):
+    """What a record of the audit trail is about."""
+
+    WRITE = "write"
+    PUSH = "push"  # of documents: a minute's are one record
+    SECRET = "secret"  # noqa: S105 - a new secret was shown, once
+    EXPORT = "export"
+    LOGIN = "login"
+    LOGIN_REFUSED = "login_refused"
+    LOGOUT = "logout"
+    REFUSED = "refused"  # nobody known, role too small, another site, too often
 
 
 class Delivery(StrEnum):

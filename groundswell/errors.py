@@ -217,6 +217,13 @@ class NoSuchEpisode(Refused):
     remedy = "`groundswell alerts` and GET /api/v1/alerts list the newest."
 
 
+class NoSuchDocument(Refused):
+    """There is no such document."""
+
+    reason = "no_such_document"
+    remedy = "A label is judged where its text is shown: behind an alert, or among the newest of its subject."
+
+
 class BrokenEvidence(Refused):
     """This is not the evidence that was signed."""
 
@@ -263,6 +270,20 @@ class NoSuchSubject(Refused):
 
     reason = "no_such_subject"
     remedy = "Write an id or a name: XNAS:AAPL, Apple, topic:fraud."
+
+
+class TokenRefused(Refused):
+    """There cannot be such a token."""
+
+    reason = "token_refused"
+    remedy = "Give another name, or take the old one away first: `groundswell tokens remove NAME`."
+
+
+class NoSuchToken(Refused):
+    """There is no token of this name."""
+
+    reason = "no_such_token"
+    remedy = "`groundswell tokens list` shows names and ids."
 
 
 class TooManyEndpoints(Refused):

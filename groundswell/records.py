@@ -165,6 +165,11 @@ class DeadLetter(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_fiel
     key: bytes | None = None  # of the message it came in, cut at 1,000 bytes
     replayed_at: int = 0
 
+    @property
+    def place(self) -> str:
+        """Where it came from, and so its name: topic/partition/offset/index."""
+        return f"{self.topic}/{self.src.partition}/{self.src.offset}/{self.src.index}"
+
 
 # -- alerts: the Kafka value and the webhook body are the same bytes ---------------------------------------------------
 
@@ -416,14 +421,31 @@ class Watchlist(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field
 
 
 class Sensitivity(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="sensitivity"):
-    """How much it takes to alert, of one subject or of one rule over all subjects. A number is false alarms a day."""
+    """How much it takes to alert, of one subject, of all of a watchlist, or of one rule over all subjects. A number is false alarms a
+    day, of all of the list together."""
 
-    id: str  # sensitivity_<subject or rule>
+    id: str  # sensitivity_<subject, watchlist:name or rule>
     value: Literal["fewer", "balanced", "more"] | PositiveRate
     subject: str = ""
+    watchlist: str = ""
     rule: str = ""
     by: str
     at: int
+
+
+Role = Literal["viewer", "analyst", "operator", "feeder"]
+
+
+class Token(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="token"):
+    """Who may use the pages and the interface, and as what. The token itself is nowhere: this is its SHA-256 (groundswell/tokens.py)."""
+
+    id: str
+    name: str
+    role: Role
+    sha256: str
+    by: str
+    at: int
+    until: int = 0  # it ends then; 0: only when it is removed
 
 
 class Incarnation(Struct, kw_only=True, frozen=True, tag_field="kind", tag="incarnation"):
@@ -433,7 +455,7 @@ class Incarnation(Struct, kw_only=True, frozen=True, tag_field="kind", tag="inca
     made_at: int
 
 
-ControlObject = Endpoint | Acknowledgement | Silence | Errand | RuleSet | Watchlist | Sensitivity | Incarnation
+ControlObject = Endpoint | Acknowledgement | Silence | Errand | RuleSet | Watchlist | Sensitivity | Token | Incarnation
 
 
 class DeliveryOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
@@ -451,6 +473,46 @@ class DeliveryOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True, tag
     type: str = ""  # of the event
     test: bool = False
     answer: str = ""  # the beginning of the answer, at most 1 kB, cleaned
+
+
+class Feedback(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
+    """What a person said of an alert or of a label. What it is about is written beside it, since a word of feedback outlives the
+    topics that hold the rest: the onset of the episode; source, title and deciding sentence of the text, and what the model said."""
+
+    id: str
+    at: int
+    by: str
+    kind: Literal["wrong_label", "not_a_surge", "right", "comment"]
+    episode: str = ""
+    subject: str = ""  # of the episode; of a label: the company, or empty for the text as a whole
+    onset: int = 0
+    text: str = ""  # of a comment
+    label: Literal["", "negative", "neutral", "positive"] = ""  # what it should have been
+    said: Literal["", "negative", "neutral", "positive"] = ""  # what the model said
+    names: list[str] = []  # of the company, in the languages that are known
+    document: str = ""
+    source: str = ""
+    published_at: int = 0
+    lang: str = ""
+    title: str = ""
+    excerpt: str = ""
+
+
+class AuditEntry(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
+    """Who did what through the pages or the interface, and how it ended: never a body, never a secret."""
+
+    id: str
+    at: int
+    what: str  # groundswell.decisions.Audited
+    action: str  # method and route: POST /api/v1/alerts/{episode}/ack
+    status: int = 0  # of the answer; 0: none was given, or it was no request
+    who: str = ""  # empty: nobody was asked who he is
+    role: Role | Literal[""] = ""
+    how: str = ""  # she was known: loopback, token, session, proxy, command line
+    address: str = ""
+    object: str = ""  # which episode, silence, endpoint
+    reason: str = ""  # why it was refused
+    times: int = 1  # of one minute: pushes, and refusals that repeat, are one record
 
 
 # -- what Redis shows to the pages: written by aggregate, read by dashboard, watch and health -------------------------

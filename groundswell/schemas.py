@@ -19,6 +19,7 @@ ALERT_SCHEMA = "/schemas/alert-event.v1.json"
 SCHEMAS: dict[str, Any] = {
     "inbound-document": records.InboundDocument, "document": records.Document, "tagged": records.Tagged, "scored": records.ScoredBatch,
     "alert": records.AlertEvent, "dead-letter": records.DeadLetter, "delivery": records.DeliveryOutcome, "control": records.ControlObject,
+    "feedback": records.Feedback, "audit": records.AuditEntry,
     "live-row": records.LiveRow, "alert-view": records.AlertView,
 }  # fmt: skip
 

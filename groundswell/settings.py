@@ -106,8 +106,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # dashboard
     host: str = "127.0.0.1"  # where the page listens
     port: Port = 8080  # of the page
-    behind_proxy: bool = False  # the page may listen beyond loopback: a proxy with a login stands before it
+    access: Literal["loopback", "token", "proxy"] = "loopback"  # who may use the page: docs/access.md
+    behind_proxy: bool = False  # with access=loopback: listens beyond it, what stands before decides who comes
+    proxy_from: list[str] = []  # proxies, by address or network: their word counts; empty: those on this machine
+    proxy_user_header: str = "X-Forwarded-User"  # with access=proxy: who asks
+    proxy_groups_header: str = "X-Forwarded-Groups"  # with access=proxy: the groups of that person, by comma
+    proxy_roles: list[str] = []  # with access=proxy: group=role, the highest of a person's counts
+    proxy_role: Literal["", "viewer", "analyst", "operator"] = "viewer"  # of a person in none of these; empty: none
     page_url: str = ""  # links in alerts; empty: http://host:port
+    prices: str = ""  # CSV file of prices to draw beneath the counts: subject, time, price; read again when it changes
+    price_topic: str = ""  # full name of a Kafka topic of prices: JSON with subject, at, price, currency
 
 
 def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:

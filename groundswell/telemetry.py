@@ -67,6 +67,11 @@ WAITING = Gauge("groundswell_delivery_waiting", "Events that wait for an endpoin
 CANARY = Gauge("groundswell_watchdog_timestamp_seconds", "When the newest canary that came the whole road was written.")
 DRILLS = Counter("groundswell_drills", "Fire drills by how they ended: alerted or missed.", ["outcome"])
 LOG_LOST = Counter("groundswell_log_writes_lost", "Writes of the log that failed: most often a full disk.")
+AUDIT = Counter(
+    "groundswell_audit_records",
+    "Records of the audit trail: sent to the broker, or unsent and in the log only.",
+    ["outcome"],
+)
 STREAMS = Gauge("groundswell_sse_clients", "Browsers that listen to the live stream.")
 
 

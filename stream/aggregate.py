@@ -617,7 +617,7 @@ def policy(settings: Settings, directory: Directory, view: ControlView | None = 
     )
 
 
-def standing(parts: Mapping[int, Part], slow: str = "") -> dict[str, str]:
+def standing(parts: Mapping[int, Part], slow: str = "") -> dict[str, Any]:
     """State and note of a beat: how many partitions are held, which one is slow, and how far a rebuild is."""
     plans = [(part.offset, part.plan.rebuild) for part in list(parts.values()) if part.plan is not None]
     if not plans:
@@ -625,7 +625,7 @@ def standing(parts: Mapping[int, Part], slow: str = "") -> dict[str, str]:
     done = sum(offset - rebuild.start for offset, rebuild in plans)
     share = done / (sum(rebuild.until - rebuild.start for _, rebuild in plans) or 1)
     note = f"{len(plans)} of {len(parts)} partitions are counted again, {share:.0%} of them read; alerts wait"
-    return {"state": "warming", "note": note}
+    return {"state": "warming", "note": note, "warming": len(plans), "warmed": round(share, 3)}
 
 
 async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:

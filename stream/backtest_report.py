@@ -57,6 +57,7 @@ class Findings:
     until_ms: int
     budget: float  # false alarms a day; 0: none holds, they are a user's own rules
     ln_h: float
+    line: str = ""  # what the budget means: guaranteed or calibrated; empty: none holds
     episodes: dict[str, Episode] = field(default_factory=dict)
     outside: set[str] = field(default_factory=set)  # fired before, while the detector was warming up, or after
 
@@ -155,7 +156,7 @@ def _setting(found: Findings, held: Counter[tuple[Detected, str]], from_ms: int,
     for (reason, _), times_held in held.items():
         reasons[reason.value] += times_held
     return {
-        "name": found.name, "budget_a_day": found.budget, "ln_h": round(found.ln_h, 3), "fired": len(episodes),
+        "name": found.name, "budget_a_day": found.budget, "ln_h": round(found.ln_h, 3), "line": found.line, "fired": len(episodes),
         "fired_a_day": round(len(episodes) * DAY_MS / max(until_ms - from_ms, 1), 3),
         "outside_office_hours": round(sum(not one.office_hours for one in episodes) / len(episodes), 3) if episodes else None,
         "minutes_to_fire": _median([one.minutes_to_fire for one in episodes]),

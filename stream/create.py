@@ -5,7 +5,7 @@ Names and counts come from topology.py. confluent-kafka's admin client is used: 
 
 import asyncio
 import secrets
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
@@ -23,10 +23,23 @@ from stream.topology import CONTROL, TOPICS, Topology
 ANSWER_S = 20.0
 
 
+class Cluster(NamedTuple):
+    """What a broker tells of its cluster: topic name -> partitions, how many brokers, its id ("" where it has none)."""
+
+    topics: dict[str, int]
+    brokers: int
+    id: str
+
+
 async def found(settings: Settings) -> dict[str, int]:
     """Topic name -> partitions, as the broker tells. Raises BrokerAway, and what connect.let_in raises."""
+    return (await cluster(settings)).topics
+
+
+async def cluster(settings: Settings) -> Cluster:
+    """Raises BrokerAway, and what connect.let_in raises."""
     await let_in(settings)
-    return await asyncio.to_thread(_found, settings)
+    return await asyncio.to_thread(_cluster, settings)
 
 
 async def create(settings: Settings, topology: Topology, replication: int = 1) -> list[str]:
@@ -92,16 +105,17 @@ def _incarnation_in(records: list[Any]) -> str:
     return ""
 
 
-def _found(settings: Settings) -> dict[str, int]:
+def _cluster(settings: Settings) -> Cluster:
     try:
         listed = AdminClient(admin_options(settings)).list_topics(timeout=min(ANSWER_S / 2, settings.connect_s))
     except KafkaException as error:
         raise BrokerAway(f"No Kafka broker answers at {settings.kafka or '(no address)'}.") from error
-    return {name: len(topic.partitions) for name, topic in listed.topics.items()}
+    topics = {name: len(topic.partitions) for name, topic in listed.topics.items()}
+    return Cluster(topics, len(listed.brokers), listed.cluster_id or "")
 
 
 def _create(settings: Settings, topology: Topology, replication: int) -> list[str]:
-    present = _found(settings)
+    present = _cluster(settings).topics
     new = [
         NewTopic(topology.name(topic), topology.partitions(topic), replication, config=topic.config)
         for topic in TOPICS

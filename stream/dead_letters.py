@@ -45,20 +45,24 @@ class Replayed:
 
 def place(letter: DeadLetter) -> str:
     """Where it came from, and so its name: topic/partition/offset/index."""
-    return f"{letter.topic}/{letter.src.partition}/{letter.src.offset}/{letter.src.index}"
+    return letter.place
 
 
-async def read(settings: Settings, topology: Topology) -> list[DeadLetter]:
-    """Each letter once, oldest first; `replayed_at` says whether it was sent again. Raises BrokerAway."""
+async def read(settings: Settings, topology: Topology, newest: int | None = None) -> list[DeadLetter]:
+    """Each letter once, oldest first; `replayed_at` says whether it was sent again. Raises BrokerAway.
+
+    With `newest` about so many records from the ends of the topic: its cost is bounded then, and what it finds may be less."""
     found: dict[str, DeadLetter] = {}
-    for value in await _values(settings, topology.name(DEAD_LETTERS)):
+    for value in await _values(settings, topology.name(DEAD_LETTERS), newest):
         letter = _decode(value)
         known = found.setdefault(place(letter), letter)
         if letter.replayed_at or not known.payload:
             # A process that was killed writes a letter twice; what says that one was sent again has no bytes.
             whole = known if known.payload or known.replayed_at == 0 else letter
             found[place(letter)] = replace(whole, replayed_at=max(known.replayed_at, letter.replayed_at))
-    return sorted(found.values(), key=lambda letter: letter.at)
+    # Where the beginning was not read, a mark may stand alone: the letter it is of has no bytes here.
+    whole_ones = [letter for letter in found.values() if newest is None or letter.payload or not letter.replayed_at]
+    return sorted(whole_ones, key=lambda letter: letter.at)
 
 
 async def send_again(
@@ -149,11 +153,25 @@ class UnreadableScored(Refused):
     remedy = "Upgrade first; then replay."
 
 
-async def _values(settings: Settings, topic: str) -> list[bytes]:
+def shares(sizes: dict[TopicPartition, int], newest: int) -> dict[TopicPartition, int]:
+    """How many records to read of each partition: `newest` in all, evenly, and what a short one leaves goes to the others."""
+    taken: dict[TopicPartition, int] = {}
+    left = newest
+    for place, partition in enumerate(sorted(sizes, key=lambda one: (sizes[one], one))):
+        taken[partition] = min(sizes[partition], left // (len(sizes) - place))
+        left -= taken[partition]
+    return taken
+
+
+async def _values(settings: Settings, topic: str, newest: int | None) -> list[bytes]:
     consumer = await open_consumer(settings, None, [topic])
     try:
         ends = await consumer.end_offsets(list(consumer.assignment()))
         starts = await consumer.beginning_offsets(list(consumer.assignment()))
+        if newest is not None:
+            for partition, count in shares({one: ends[one] - starts[one] for one in ends}, newest).items():
+                starts[partition] = ends[partition] - count
+                consumer.seek(partition, starts[partition])
         left = {partition for partition, end in ends.items() if end > starts[partition]}
         found: list[bytes] = []
         while left:

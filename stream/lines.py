@@ -107,7 +107,7 @@ def policy(
         if patterns
         else set()
     )
-    own = {one.subject: one.value for one in said if one.subject in directory.ids}
+    own = _own(lists, said, directory)
     found = parts(count, budget, watched, own, filter(is_market, directory.ids))
     versions = {
         "engine": __version__, "rule": f"{RULE.id}/{RULE.version}", "sensitivity": f"{whole:g}" if isinstance(whole, float) else whole,
@@ -128,6 +128,19 @@ def policy(
         trusted=frozenset(settings.trusted_sources),
         single_a_day=single.part(1 if settings.single_partition else SCORED.partitions),
     )  # fmt: skip
+
+
+def _own(lists: list[Watchlist], said: list[Sensitivity], directory: Directory) -> dict[str, str | float]:
+    """What is set of each subject: its own, else that of its watchlist, the newest where it is on several. What a list is given as a
+    number its subjects share alike."""
+    entries = {one.name: one.subjects for one in lists}
+    found: dict[str, str | float] = {}
+    for one in sorted(said, key=lambda one: (one.at, one.id)):
+        patterns = entries.get(one.watchlist, ()) if one.watchlist else ()
+        of_list = [subject for subject in directory.ids if any(fnmatchcase(subject, each) for each in patterns)]
+        value = one.value if isinstance(one.value, str) else one.value / max(len(of_list), 1)
+        found |= dict.fromkeys(of_list, value)
+    return found | {one.subject: one.value for one in said if one.subject in directory.ids}
 
 
 def _revision(lists: list[Watchlist], said: list[Sensitivity]) -> str:

@@ -20,12 +20,14 @@ from groundswell.knock import principal
 from groundswell.settings import Settings
 from stream.topology import (
     ALERTS,
+    AUDIT,
     BASELINES,
     COMMENTS,
     CONTROL,
     DEAD_LETTERS,
     DELIVERIES,
     DOCUMENTS,
+    FEEDBACK,
     NEWS,
     SCORED,
     TAGGED,
@@ -53,8 +55,8 @@ NEEDS = {
     "aggregate": Needs((SCORED, BASELINES, ALERTS, CONTROL), (ALERTS, BASELINES, DEAD_LETTERS)),
     # Besides, with canaries NEWS and with regular drills COMMENTS: it writes documents of its own.
     "deliver": Needs((ALERTS, CONTROL, DELIVERIES), (DELIVERIES, DEAD_LETTERS)),
-    # Besides, where documents are pushed through its HTTP interface, NEWS and COMMENTS.
-    "dashboard": Needs((CONTROL,), (CONTROL,), group=False),
+    # Besides, to search documents TAGGED, and where they are pushed through its HTTP interface NEWS and COMMENTS.
+    "dashboard": Needs((CONTROL, FEEDBACK), (CONTROL, FEEDBACK, AUDIT), group=False),
     "push to news": Needs((), (NEWS,), group=False),
     "push to comments": Needs((), (COMMENTS,), group=False),
 }

@@ -65,7 +65,7 @@ def _chinese(rule: Rule, subjects: int | None) -> str:
         "所有对象" if "*" in rule.subjects else "、".join(rule.subjects[:4]) + ("等" if len(rule.subjects) > 4 else "")
     )
     if rule.watchlist:
-        about = "、".join(filter(None, (about, f"自选名单 {rule.watchlist}")))
+        about = "、".join(filter(None, (about, f"关注列表 {rule.watchlist}")))
     counted = f"（现有 {subjects} 个）" if subjects is not None else ""
     sieve = rule.sieve
     only = [

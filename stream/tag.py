@@ -467,7 +467,7 @@ async def _run(
     loop = PartitionLoop(consumer, name, work, clock, bounds, stage="tag", crashes=RedisCrashes(redis, keys, name))
     beating = asyncio.create_task(
         beat.keep_beating(redis, keys, clock, "tag", str(os.getpid()),
-                          lambda: {"in_flight": work.in_flight, "lag": loop.lag,
+                          lambda: {"in_flight": work.in_flight, "lag": loop.lag, "model": model.version,
                                    **beat.fares(f"model {model.version}", loop.slow)})
     )  # fmt: skip
     side = [beating]

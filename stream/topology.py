@@ -59,8 +59,25 @@ ALERTS = Topic("alerts.v1", "episode id", "AlertEvent", 12, 90 * DAY_MS, "aggreg
 CONTROL = Topic("control.v1", "object id", "ControlObject or null", 1, None, "command line, dashboard", "all")
 DELIVERIES = Topic("deliveries.v1", "endpoint|event", "DeliveryOutcome", 12, 30 * DAY_MS, "deliver", "deliver")
 DEAD_LETTERS = Topic("dead-letters.v1", "reason", "DeadLetter", 6, 30 * DAY_MS, "every stage", "operators")
+# One partition: what people say of one alert has one order. Few write here, and what they wrote is learned from a year later.
+FEEDBACK = Topic("feedback.v1", "episode or document", "Feedback", 1, 400 * DAY_MS, "dashboard", "dashboard, people")
+# One partition: what happened has one order. Kept for the year that auditors ask for, and a month more.
+AUDIT = Topic("audit.v1", "who", "AuditEntry", 1, 400 * DAY_MS, "dashboard, tokens", "operators")
 
-TOPICS = (NEWS, COMMENTS, DOCUMENTS, TAGGED, SCORED, BASELINES, ALERTS, CONTROL, DELIVERIES, DEAD_LETTERS)
+TOPICS = (
+    NEWS,
+    COMMENTS,
+    DOCUMENTS,
+    TAGGED,
+    SCORED,
+    BASELINES,
+    ALERTS,
+    CONTROL,
+    DELIVERIES,
+    DEAD_LETTERS,
+    FEEDBACK,
+    AUDIT,
+)
 INPUTS = (NEWS, COMMENTS)
 
 

@@ -96,11 +96,44 @@ NEWS = (
 )
 
 
-EVIDENCE = {
-    "ln_m": {"combined": 23.5},
+EVIDENCE: dict[str, Any] = {
+    "decision": "fired",
+    "severity": "critical",
+    "trend": "growing",
+    "negatives": 49,
+    "expected_since_onset": 5.4,
+    "ln_m": {"combined": 23.5, "fast": 21.2, "slow": 24.1, "share": 6.3},
     "ln_h": 14.9,
+    "mode": "guaranteed",
+    "budget": 5.0,
     "floors": {"stories": 21, "authors": 17, "publishers": 6},
-    "leave_out": {"story": 19.1, "author": 22.8, "publisher": 17.4},
+    "leave_out": {"all": 23.5, "story": 19.1, "author": 22.8, "publisher": 17.4},
+    "observed": {
+        "1m": {"mentions": 5, "negatives": 4, "reach": 14},
+        "5m": {"mentions": 24, "negatives": 19, "reach": 70},
+        "15m": {"mentions": 63, "negatives": 49, "reach": 147},
+        "1h": {"mentions": 88, "negatives": 61, "reach": 180},
+    },
+    "expected": {
+        "1m": {"negatives": 0.36, "low": 0, "high": 2},
+        "5m": {"negatives": 1.8, "low": 0, "high": 4},
+        "15m": {"negatives": 5.4, "low": 2, "high": 11},
+        "1h": {"negatives": 21.0, "low": 12, "high": 32},
+    },
+    "expected_per_step": 0.36,
+    "level": 0.35,
+    "profile": 1.03,
+    "share_p": 0.31,
+    "excess": 43.6,
+    "excess_by": {
+        "source": [["wirepress.example", 14.5], ["luntan.example", 11.9], ["caixun.example", 10.6], ["", 6.6]],
+        "story": [
+            ["https://wirepress.example/0", 17.2],
+            ["halvorn brake supplier probe opened by regulator", 9.1],
+            ["", 17.3],
+        ],
+        "topic": [["safety", 29.3], ["regulation", 9.4], ["", 4.9]],
+    },
     "by_source": [["wirepress.example", 11], ["luntan.example", 9], ["caixun.example", 8], ["forum.example", 5]],
 }
 
@@ -213,6 +246,7 @@ def cards(now_ms: int) -> list[DocumentCard]:
                 url=f"https://{source}/{place}" if title else "",
                 unsure=place == 10,
                 echo=echo,
+                about=(SURGE.subject, *((COMPANIES[2].subject,) if place == 2 else ())),
             )
         )
     return found
@@ -289,7 +323,7 @@ def alert(
     )
     timeline = [
         {"what": "onset", "at": rfc3339(onset)},
-        {"what": "firing", "at": rfc3339(detected), "id": "gw_1", "type": "alert.firing"},
+        {"what": "firing", "at": rfc3339(detected), "id": "gw_1" if over else event.id, "type": "alert.firing"},
     ]
     if over:
         timeline.append({"what": "resolved", "at": rfc3339(over), "id": event.id, "type": "alert.resolved"})

@@ -16,6 +16,7 @@ from dashboard.live import Hub
 from dashboard.parts import Parts
 from dashboard.words import Words
 from groundswell.clock import ManualClock
+from groundswell.commands.tuning import tuning
 from groundswell.control import ControlView
 from groundswell.errors import BrokerAway
 from groundswell.keys import Keys
@@ -66,7 +67,7 @@ class FakeIntake(Intake):
 class Site:
     """A running set of pages over a filled fake Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, **changes: Any) -> None:
         server = fakeredis.FakeServer()
         self.writer = fakeredis.FakeRedis(server=server)
         self.server = server
@@ -76,12 +77,20 @@ class Site:
         self.intake = FakeIntake()
         self.view, settings = (
             ControlView(),
-            Settings(secret_key=new_key(), deliver_allow=["hooks.bank:9000"], deliver_http=True),
+            Settings(secret_key=new_key(), deliver_allow=["hooks.bank:9000"], deliver_http=True, **changes),
         )
         desk = Desk(settings, self.clock, self.view, self.intake, self.redis, KEYS, look_ups=LookUps(public))
-        self.parts = Parts(settings, TOPOLOGY, self.clock, KEYS, self.redis, self.hub, self.intake, Words(), desk)
-        transport = httpx.ASGITransport(app=make_app(self.parts))
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
+        made = tuning(settings, TOPOLOGY, self.clock, self.view, self.intake, self.redis, KEYS)
+        self.parts = Parts(
+            settings, TOPOLOGY, self.clock, KEYS, self.redis, self.hub, self.intake, Words(), desk, self.view, tuning=made
+        )
+        self.app = make_app(self.parts)
+        self.http = self.from_address("127.0.0.1")
+
+    def from_address(self, address: str) -> httpx.AsyncClient:
+        """A client that comes from there."""
+        transport = httpx.ASGITransport(app=self.app, client=(address, 40_000))
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
 
 
 def public(_: str, port: int) -> list[Any]:
@@ -90,9 +99,10 @@ def public(_: str, port: int) -> list[Any]:
 
 
 @asynccontextmanager
-async def open_site() -> AsyncIterator[Site]:
-    one = Site()
-    believable.fill(one.writer, KEYS, TOPOLOGY, NOW, hours=4)
+async def open_site(hours: int = 4, **changes: Any) -> AsyncIterator[Site]:
+    """`changes` are settings."""
+    one = Site(**changes)
+    believable.fill(one.writer, KEYS, TOPOLOGY, NOW, hours=hours)
     await one.hub.tick()
     try:
         yield one

@@ -1,36 +1,74 @@
-// Negatives over time against the expected band, with surges marked: one uPlot, its sentence and its table. Read live.js for what feeds it.
-import { clockOf, count, dayOf, make, put, say, span, timeOf } from "./words.js";
+// Negatives over time against the expected band, with surges marked: one uPlot, its sentence and its table. Read live.js for what feeds it,
+// chart-hand.js for what a hand or a key does here, chart-below.js for what the subject's page draws on the same time axis.
+import { Hand } from "./chart-hand.js";
+import { newest, stepped } from "./columns.js";
+import { columnsAddress, documentsAddress, following } from "./span.js";
+import { clockOf, count, dayOf, make, put, say, share, span, timeOf, zoneName } from "./words.js";
 
-export const RANGES = { "3h": { span: 10_800_000, step: 60 }, "24h": { span: 86_400_000, step: 300 }, "7d": { span: 604_800_000, step: 3600 } };
-const AHEAD_MS = { 60: 900_000, 300: 3_600_000, 3600: 10_800_000 }; // the band goes on a little: what is normal next
+export { RANGES } from "./span.js";
+export const GUTTER = { left: 44, right: 34 }; // beside the plot: figures of the axis, the newest value
 const MINUTE_MS = 60_000;
+const CELLS = {
+  neg: (series, place) => count(series.neg[place]),
+  band: ({ lo, hi }, place) => (lo[place] === null ? "–" : span(lo[place], hi[place])),
+  share: (series, place) => (series.share[place] === null ? "–" : share(series.share[place])),
+};
 
-const newest = (values) => values.findLastIndex((value) => value !== null);
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Time along the bottom of a plot, or with `bare` only its hairlines. */
+export function timeAxis(ink, bare = false) {
+  const dated = (at, step) => step === 3600 || clockOf(at * 1000) === "00:00";
+  return {
+    stroke: ink.soft, font: ink.font, size: bare ? 0 : 28, space: 84, ticks: bare ? { show: false } : { stroke: ink.line, width: 1, size: 4 },
+    grid: bare ? { stroke: ink.line, width: 1 } : { show: false },
+    values: bare ? () => [] : (plot, splits) => splits.map((at) => (dated(at, plot.stepS) ? dayOf(at * 1000) : clockOf(at * 1000))),
+  };
+}
+
+/** What all plots share: a fixed frame, the view as time scale, the reader's zone, no cursor of its own. */
+export const frame = (place, view) => ({
+  width: place.clientWidth, height: place.clientHeight, legend: { show: false }, cursor: { show: false }, pxAlign: 1,
+  tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zoneName),
+  scales: { x: { time: true, range: () => [view().from / 1000, view().to / 1000] } },
+});
 
 export class Chart {
-  constructor() {
+  /** `onView(view)` hears which stretch a person wants; without it the chart cannot be zoomed. `onPoint(place)`: what is pointed at, or null. `columns`: of the table. */
+  constructor({ onView, onPoint, onDraw, onBack, columns = ["neg", "band", "neu", "pos"] } = {}) {
+    Object.assign(this, { onView, onPoint, onDraw, onBack, columns });
     this.place = document.getElementById("chart");
+    this.frame = this.place.closest(".plots") ?? this.place;
     this.says = document.getElementById("chart-says");
+    this.papers = document.getElementById("chart-documents");
     this.details = document.getElementById("chart-details");
+    this.lane = document.getElementById("lane");
     this.series = null;
+    this.view = null;
     this.plot = null;
     this.pointed = null;
     this.drawn = 0;
-    new ResizeObserver(() => this.plot?.setSize({ width: this.place.clientWidth, height: this.place.clientHeight })).observe(this.place);
+    new ResizeObserver(() => this.#resize()).observe(this.place);
     addEventListener("themechange", () => this.#build());
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#draw());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.draw());
     this.details.addEventListener("toggle", () => this.#table());
-    this.place.addEventListener("keydown", (event) => this.#key(event));
+    this.hand = new Hand(this);
   }
 
   /** Show columns as the API answers them (history.py, Series); `marks` are the subject's episodes. */
-  show(series) {
-    const fresh = !this.series || this.series.step !== series.step;
+  show(series, view) {
     this.series = series;
+    this.view = view ?? { from: series.t0, to: series.t0 + series.neg.length * series.step * 1000, step: series.step, range: "" };
     put(document.getElementById("chart-per"), `${say("chart.title")} · ${say(`chart.per_${series.step / 60}`)}`);
-    if (fresh || !this.plot) this.#build();
-    else this.#draw();
+    if (this.pointed !== null && this.pointed >= series.neg.length) this.point(null);
+    if (this.plot) this.draw();
+    else this.#build();
+  }
+
+  /** Another stretch of what is there already, until its columns are read. */
+  move(view) {
+    this.view = view;
+    this.draw();
   }
 
   /** Take up minutes of a live frame; true when the span has moved on so far that the columns should be read again. */
@@ -38,149 +76,180 @@ export class Chart {
     const series = this.series;
     if (!series || series.step !== 60) return false;
     const last = Math.floor((at - series.t0) / MINUTE_MS);
-    for (let place = Math.min(last, series.neg.length) - 1; place >= 0 && series.neg[place] === null; place -= 1) series.neg[place] = 0;
+    for (let place = Math.min(last, series.neg.length) - 1; place >= 0 && series.neg[place] === null; place -= 1) [series.neg[place], series.neu[place], series.pos[place], series.reach[place]] = [0, 0, 0, 0];
     for (const [minute, negatives, neutral, positive] of minutes) {
       const place = Math.floor((minute - series.t0) / MINUTE_MS);
       if (place < 0 || place >= series.neg.length) continue;
       [series.neg[place], series.neu[place], series.pos[place]] = [negatives, neutral, positive];
+      series.reach[place] = Math.max(series.reach[place] ?? 0, negatives + neutral + positive);
     }
-    this.#draw();
+    this.draw();
     return last > series.neg.length - 5;
+  }
+
+  /** Pixels from the left of the chart where a moment lies. */
+  x(at) {
+    return GUTTER.left + ((at - this.view.from) / (this.view.to - this.view.from)) * (this.place.clientWidth - GUTTER.left - GUTTER.right);
+  }
+
+  /** Where the counts end: an open episode goes on to there. */
+  get counted() {
+    const { t0, step, neg } = this.series;
+    const last = newest(neg);
+    return t0 + (last < 0 ? neg.length : last + 1) * step * 1000;
+  }
+
+  /** The moment at a place on the screen. */
+  at(clientX) {
+    const box = this.place.getBoundingClientRect();
+    const share = (clientX - box.left - GUTTER.left) / (box.width - GUTTER.left - GUTTER.right);
+    return this.view.from + Math.min(1, Math.max(0, share)) * (this.view.to - this.view.from);
+  }
+
+  /** Which step a moment is in, or -1. */
+  placeOf(at) {
+    const place = Math.floor((at - this.series.t0) / this.series.step / 1000);
+    return place < this.series.neg.length ? place : -1;
+  }
+
+  /** Point at a step; null: at nothing. */
+  point(place) {
+    this.pointed = place;
+    this.hand.show(place);
+    this.say();
+    this.onPoint?.(place);
+  }
+
+  /** The documents of a step; of all that is shown without one. */
+  documents(place, more = { polarity: "negative" }) {
+    const { subject, t0, step } = this.series;
+    if (place === null) return documentsAddress(subject, this.view.from, this.view.to, more);
+    return documentsAddress(subject, t0 + place * step * 1000, t0 + (place + 1) * step * 1000, more);
   }
 
   #columns() {
     const { t0, step, neg, lo, hi, mean } = this.series;
-    // A step is as wide as its span of time: the newest one too, so its value is drawn up to where the next begins.
-    const drawn = [...neg];
-    const last = newest(neg);
-    if (last >= 0 && last + 1 < drawn.length) drawn[last + 1] = drawn[last];
-    return [neg.map((_, place) => t0 / 1000 + place * step), hi, lo, mean, drawn];
+    return stepped(t0, step, hi, lo, mean, neg);
   }
 
   #build() {
     this.plot?.destroy();
     this.plot = null;
     if (!this.series) return;
-    const stepped = uPlot.paths.stepped({ align: 1 });
-    const soft = colour("--soft");
-    const line = { stroke: colour("--line"), width: 1 };
-    const font = `11px ${colour("--text")}`;
-    const long = this.series.step === 3600;
+    const paths = uPlot.paths.stepped({ align: 1 });
+    const ink = (this.ink = { soft: colour("--soft"), line: colour("--line"), negative: colour("--negative"), paper: colour("--paper"), episode: colour("--episode"), font: `11px ${colour("--text")}` });
+    const base = frame(this.place, () => this.view);
+    const quiet = { paths, stroke: "transparent", width: 0, points: { show: false } };
     this.plot = new uPlot(
       {
-        width: this.place.clientWidth,
-        height: this.place.clientHeight,
-        legend: { show: false },
-        padding: [14, 34, 0, 0],
-        cursor: { y: false, points: { size: 7, fill: colour("--negative"), show: (_, index) => (index === 4 ? undefined : false) }, drag: { x: false, y: false } },
-        scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(4, (high ?? 4) * 1.12)] } },
+        ...base,
+        padding: [this.lane ? 8 : 14, GUTTER.right, 0, 0],
+        scales: { ...base.scales, y: { range: (_, low, high) => [0, Math.max(4, (high ?? 4) * 1.12)] } },
         axes: [
-          { stroke: soft, font, grid: { show: false }, ticks: { ...line, size: 4 }, size: 28, space: 84,
-            values: (_, splits) => splits.map((at) => (long || new Date(at * 1000).getHours() + new Date(at * 1000).getMinutes() === 0 ? dayOf(at * 1000) : clockOf(at * 1000))) },
-          { stroke: soft, font, grid: line, ticks: { show: false }, size: 40, gap: 8, space: 52,
+          timeAxis(ink),
+          { stroke: ink.soft, font: ink.font, grid: { stroke: ink.line, width: 1 }, ticks: { show: false }, size: GUTTER.left, gap: 8, space: 52,
             incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000], values: (_, splits) => splits.map(count) },
         ],
         series: [
           {},
-          { paths: stepped, stroke: "transparent", width: 0, points: { show: false } },
-          { paths: stepped, stroke: "transparent", width: 0, points: { show: false } },
-          { paths: stepped, stroke: colour("--faint"), width: 1, dash: [3, 4], points: { show: false } },
-          { paths: stepped, stroke: colour("--negative"), width: 1.3, fill: colour("--under"), points: { show: false } },
+          quiet,
+          quiet,
+          { paths, stroke: colour("--faint"), width: 1, dash: [3, 4], points: { show: false } },
+          { paths, stroke: ink.negative, width: 1.3, fill: colour("--under"), points: { show: false } },
         ],
         bands: [
           { series: [1, 2], fill: colour("--band"), dir: -1 },
           { series: [4, 1], fill: colour("--over"), dir: -1 },
         ],
-        hooks: {
-          drawClear: [(plot) => this.#surges(plot)],
-          draw: [(plot) => this.#last(plot)],
-          setCursor: [(plot) => this.#say(plot.cursor.idx)],
-        },
+        hooks: { drawClear: [(plot) => this.#surges(plot)], draw: [(plot) => this.#last(plot)] },
       },
-      this.#columns(),
+      null,
       this.place,
     );
-    this.#after();
+    this.draw();
   }
 
-  #draw() {
+  /** Once a frame at most, and never while nobody can see it. */
+  draw() {
     if (!this.plot || this.waiting || document.hidden) return;
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
+      if (!this.plot) return;
       const before = performance.now();
-      this.plot?.setData(this.#columns());
+      this.plot.stepS = this.series.step;
+      // In a batch uPlot draws before it returns, so that the time is that of the drawing.
+      this.plot.batch(() => this.plot.setData(this.#columns()));
       this.place.dataset.drawMs = (performance.now() - before).toFixed(1);
       this.#after();
     });
   }
 
+  #resize() {
+    this.plot?.setSize({ width: this.place.clientWidth, height: this.place.clientHeight });
+    if (this.plot) this.#after();
+  }
+
   #after() {
     const { neg } = this.series;
-    this.drawn += 1;
     const last = newest(neg);
-    this.place.dataset.drawn = this.drawn;
+    this.hand.show(this.pointed);
+    this.say();
+    this.onDraw?.();
+    if (this.details.open) this.#table();
+    this.drawn += 1;
     this.place.dataset.last = last < 0 ? "" : neg[last];
     this.place.dataset.subject = this.series.subject;
-    this.#say(this.pointed ?? null);
-    if (this.details.open) this.#table();
+    this.place.dataset.drawn = this.drawn;
   }
 
   /** Surges as a wash from onset to end, under everything else. */
   #surges(plot) {
     const { ctx, bbox } = plot;
-    const right = plot.valToPos(this.series.t0 / 1000 + this.series.neg.length * this.series.step, "x", true);
+    const over = this.lane ? bbox.top : 0; // the wash begins where the bar of the lane ends
     for (const mark of this.series.marks ?? []) {
       if (!mark.from) continue;
       const from = plot.valToPos(mark.from / 1000, "x", true);
-      const until = mark.to ? plot.valToPos(mark.to / 1000, "x", true) : right;
+      const until = plot.valToPos((mark.to ?? this.counted) / 1000, "x", true);
       const left = Math.max(from, bbox.left);
       const end = Math.min(until, bbox.left + bbox.width);
       if (end <= left) continue;
       ctx.save();
-      ctx.fillStyle = colour("--episode");
-      ctx.fillRect(left, bbox.top, end - left, bbox.height);
+      ctx.fillStyle = this.ink.episode;
+      ctx.fillRect(left, bbox.top - over, end - left, bbox.height + over);
       if (from >= bbox.left) {
         const size = 4 * devicePixelRatio;
-        ctx.fillStyle = colour("--negative");
-        ctx.fillRect(left, bbox.top, 1.25 * devicePixelRatio, bbox.height);
-        ctx.beginPath();
-        ctx.moveTo(left, bbox.top - size);
-        ctx.lineTo(left + size, bbox.top);
-        ctx.lineTo(left, bbox.top + size);
-        ctx.lineTo(left - size, bbox.top);
-        ctx.fill();
+        ctx.fillStyle = this.ink.negative;
+        ctx.fillRect(left, bbox.top - over, 1.25 * devicePixelRatio, bbox.height + over);
+        if (!this.lane) {
+          ctx.beginPath();
+          ctx.moveTo(left, bbox.top - size);
+          ctx.lineTo(left + size, bbox.top);
+          ctx.lineTo(left, bbox.top + size);
+          ctx.lineTo(left - size, bbox.top);
+          ctx.fill();
+        }
       }
       ctx.restore();
     }
   }
 
-  /** The newest value, written beside the line's end. */
+  /** The newest value, written beside the line's end, where something is still to come. */
   #last(plot) {
-    const { neg } = this.series;
+    const { neg, t0, step } = this.series;
     const place = newest(neg);
-    if (place < 0) return;
-    const { ctx } = plot;
-    const x = plot.valToPos(plot.data[0][place] + this.series.step, "x", true);
-    const y = plot.valToPos(neg[place], "y", true);
-    const text = count(neg[place]);
-    const ratio = devicePixelRatio;
-    ctx.save();
-    ctx.font = `600 ${12 * ratio}px ${colour("--text")}`;
-    const width = ctx.measureText(text).width + 10 * ratio;
-    ctx.fillStyle = colour("--negative");
-    ctx.beginPath();
-    ctx.roundRect(x + 4 * ratio, y - 9 * ratio, width, 18 * ratio, 3 * ratio);
-    ctx.fill();
-    ctx.fillStyle = colour("--paper");
-    ctx.textAlign = "left";
-    ctx.textBaseline = "middle";
-    ctx.fillText(text, x + 9 * ratio, y + ratio);
-    ctx.restore();
+    const end = t0 / 1000 + (place + 1) * step;
+    if (place < 0 || place === neg.length - 1 || end * 1000 > this.view.to || end * 1000 < this.view.from) return;
+    pill(plot, this.ink, plot.valToPos(end, "x", true), plot.valToPos(neg[place], "y", true), count(neg[place]), this.ink.negative);
   }
 
-  #say(place) {
+  say() {
+    if (!this.series) return;
     const { neg, lo, hi, t0, step } = this.series;
-    const at = place ?? newest(neg);
+    if (this.papers) {
+      this.papers.setAttribute("href", this.documents(this.pointed));
+      put(this.papers, say(this.pointed === null ? "subject.documents_span" : "subject.documents_point"));
+    }
+    const at = this.pointed ?? newest(neg);
     if (at < 0) return put(this.says, say("chart.empty"));
     const time = timeOf(t0 + at * step * 1000);
     if (neg[at] === null) return put(this.says, say("chart.at_nothing", { time }));
@@ -188,38 +257,38 @@ export class Chart {
     put(this.says, say(known ? "chart.at" : "chart.at_unknown", { time, negatives: count(neg[at]), range: known ? span(lo[at], hi[at]) : "" }));
   }
 
-  #key(event) {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (event.key === "Escape") this.#point(null);
-    if (!step || !this.series || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    const from = this.pointed ?? newest(this.series.neg);
-    this.#point(Math.min(this.series.neg.length - 1, Math.max(0, from + step)));
-  }
-
-  #point(place) {
-    this.pointed = place;
-    if (place === null) this.plot.setCursor({ left: -10, top: -10 });
-    else this.plot.setCursor({ left: this.plot.valToPos(this.plot.data[0][place], "x"), top: 10 });
-    this.#say(place);
-  }
-
   #table() {
     if (!this.details.open || !this.series) return;
-    const { neg, neu, pos, lo, hi, t0, step } = this.series;
+    const { neg, t0, step } = this.series;
     const rows = [];
     for (let place = neg.length - 1; place >= 0; place -= 1) {
       if (neg[place] === null) continue;
-      const cells = [count(neg[place]), lo[place] === null ? "–" : span(lo[place], hi[place]), count(neu[place]), count(pos[place])];
-      rows.push(make("tr", {}, make("td", {}, timeOf(t0 + place * step * 1000)), ...cells.map((cell) => make("td", { class: "figure" }, cell))));
+      const cells = this.columns.map((name) => (CELLS[name] ? CELLS[name](this.series, place) : count(this.series[name][place])));
+      const time = timeOf(t0 + place * step * 1000);
+      const first = this.papers ? make("a", { href: this.documents(place) }, time) : time;
+      rows.push(make("tr", {}, make("td", {}, first), ...cells.map((cell) => make("td", { class: "figure" }, cell))));
     }
     document.getElementById("chart-rows").replaceChildren(...rows);
   }
 }
 
-/** Where to read a subject's columns: its newest minute decides where the span ends, so that a replay shows its own time. */
-export function seriesAddress(subject, range, at) {
-  const { span, step } = RANGES[range];
-  const end = Math.ceil((at || Date.now()) / (step * 1000)) * step * 1000 + AHEAD_MS[step];
-  return `/api/v1/subjects/${encodeURIComponent(subject)}/series?from=${end - AHEAD_MS[step] - span}&to=${end}&step=${step}`;
+/** A value in a small flag right of a line's end. */
+export function pill(plot, ink, x, y, text, fill) {
+  const { ctx } = plot;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.font = `600 ${12 * ratio}px ${colour("--text")}`;
+  const width = ctx.measureText(text).width + 10 * ratio;
+  ctx.fillStyle = fill;
+  ctx.beginPath();
+  ctx.roundRect(x + 4 * ratio, y - 9 * ratio, width, 18 * ratio, 3 * ratio);
+  ctx.fill();
+  ctx.fillStyle = ink.paper;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  ctx.fillText(text, x + 9 * ratio, y + ratio);
+  ctx.restore();
 }
+
+/** Where to read a subject's columns: its newest minute decides where the span ends, so that a replay shows its own time. */
+export const seriesAddress = (subject, range, at) => columnsAddress(subject, "series", following(range, at));

@@ -1,5 +1,6 @@
 // The live stream of a page: read the JSON first, then hear what has changed since its cursor. First sight, reconnect, a slow
 // reader and a restart are one path. A browser without SharedWorker holds a stream of its own while it is seen.
+import { ended } from "./session.js";
 
 const EVENTS = ["rows", "series", "alert", "tick", "reset"];
 const SILENT_MS = 8000; // ticks come every second: this long without one means that nobody is there
@@ -82,6 +83,7 @@ export class Live {
 export async function read(address) {
   const answer = await fetch(address, { headers: { Accept: "application/json" } });
   if (answer.ok) return answer.json();
+  ended(answer);
   const problem = await answer.json().catch(() => ({}));
   throw new Error(problem.title ?? `${answer.status}`);
 }

@@ -1,15 +1,8 @@
-// On every page: the theme, times in the reader's zone. The rest of a page is in the module of its name.
-import { put, say, timeOf } from "./words.js";
+// On every page: times in the reader's zone, keys that lead to the other pages. The rest of a page is in the module of its name.
+import { shortcut } from "./keys.js";
+import "./preferences.js";
+import { put, say, timeOf, zoneName } from "./words.js";
 
-const root = document.documentElement;
-const button = document.getElementById("theme");
-button.hidden = false;
-button.addEventListener("click", () => {
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  document.cookie = `theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=strict`;
-  dispatchEvent(new Event("themechange"));
-});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
 
 // Keep what is looked at when the language changes.
@@ -20,6 +13,18 @@ document.getElementById("language").addEventListener("click", (event) => {
   link.setAttribute("href", `?${there}`);
 });
 
+for (const link of document.querySelectorAll("#pages [data-key]")) shortcut(`g ${link.dataset.key}`, () => link.click());
+shortcut("/", () => {
+  const field = document.querySelector("main input[type=search]");
+  if (field) field.focus();
+  else location.assign(`${document.getElementById("search").getAttribute("href")}#search`);
+});
+if (location.hash === "#search") document.querySelector("main input[type=search]")?.focus();
+
+// On a narrow screen the row of pages scrolls: the one that is open is in sight.
+const current = document.querySelector("#pages [aria-current]");
+if (current) current.parentElement.scrollLeft = current.offsetLeft - current.parentElement.offsetLeft - 24;
+
 for (const time of document.querySelectorAll("main time[datetime]")) {
   const at = Date.parse(time.dateTime);
   if (!Number.isNaN(at)) {
@@ -28,4 +33,4 @@ for (const time of document.querySelectorAll("main time[datetime]")) {
   }
 }
 for (const label of document.querySelectorAll("main svg text[data-ms]")) put(label, timeOf(Number(label.dataset.ms)));
-put(document.getElementById("zone"), say("foot.times"));
+put(document.getElementById("zone"), say("foot.times", { zone: zoneName }));

@@ -1,8 +1,7 @@
 // Says how fresh the figures are, in the bar and, when they are not of now, in a sentence with what to do.
-import { make, put, say, timeOf } from "./words.js";
+import { make, put, say, secondsOf, timeOf } from "./words.js";
 
 const part = (id) => document.getElementById(id);
-const PUSH = (host) => `curl -X POST '${host}/api/v1/documents?feed=news' -H 'Content-Type: application/json' -d '{"text": "..."}'`;
 
 export class Status {
   #connected = null;
@@ -33,14 +32,17 @@ export class Status {
     const lag = this.#health?.lag_s;
     put(part("status-lag"), word === "ok" && lag > 90 ? say("live.lag", { seconds: Math.round(lag) }) : "");
     const note = part("note");
-    if (!["stale", "redis_away", "reconnecting", "empty"].includes(word)) {
+    const told = ["stale", "uncounted", "redis_away", "reconnecting", "empty"].includes(word) && !(word === "empty" && part("first"));
+    if (!told) {
       note.hidden = true;
       return;
     }
-    if (note.dataset.kind === word && !note.hidden && word !== "stale") return;
+    const time = word === "uncounted" ? secondsOf(this.#health.counted_at) : this.#health?.at ? timeOf(this.#health.at) : "";
+    const text = say(`note.${word}`, { time });
+    if (!note.hidden && note.firstChild?.textContent === text) return; // said once, not with every tick
     note.dataset.kind = word;
-    note.replaceChildren(say(`note.${word}`, { time: this.#health?.at ? timeOf(this.#health.at) : "" }));
-    if (word === "empty") note.append(make("pre", { translate: "no" }, PUSH(location.origin)));
+    note.replaceChildren(text);
+    if (word === "empty") note.append(" ", make("a", { href: "/start" }, say("note.begin")));
     note.hidden = false;
   }
 }

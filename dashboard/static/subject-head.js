@@ -5,9 +5,10 @@ const part = (id) => document.getElementById(id);
 
 export function head(row) {
   const path = `/subjects/${encodeURIComponent(row.subject)}`;
+  const here = part("subject")?.dataset.subject === row.subject; // on its own page a name leads nowhere
   const name = part("chart-subject");
-  if (name.textContent !== nameOf(row)) name.replaceChildren(location.pathname === path ? foreign(nameOf(row)) : make("a", { href: path }, nameOf(row)));
-  if (row.state === undefined) return part("chart-state").replaceChildren(row.subject);
+  if (name.textContent !== nameOf(row)) name.replaceChildren(here ? foreign(nameOf(row)) : make("a", { href: path }, nameOf(row)));
+  if (row.state === undefined) return part("chart-state").replaceChildren(here ? word("state", "no_data") : row.subject);
   part("chart-state").replaceChildren(
     make("span", { class: "mark", "data-state": row.state, "aria-hidden": "true" }),
     `${word("state", row.state)} · ${figures(row)}`,

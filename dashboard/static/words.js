@@ -3,6 +3,17 @@
 const texts = JSON.parse(document.getElementById("texts").textContent);
 export const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
 const locale = language === "zh" ? "zh-CN" : "en-GB";
+/** The zone that times are told in: the reader's choice where this browser knows it, else the browser's own. */
+export const zoneName = zoneOf(document.documentElement.dataset.zone);
+const timeZone = zoneName;
+
+function zoneOf(chosen) {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: chosen }).resolvedOptions().timeZone;
+  } catch {
+    return new Intl.DateTimeFormat("en").resolvedOptions().timeZone;
+  }
+}
 
 /** One text with its {places} filled; the key itself where none is written. */
 export const say = (key, values = {}) => (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
@@ -13,17 +24,20 @@ export const word = (kind, value) => texts[`${kind}.${value}`] ?? String(value);
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 const fine = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+const tenth = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
-const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const seconds = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
-const full = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const year = new Intl.DateTimeFormat(locale, { year: "numeric", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(locale, { timeZone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const seconds = new Intl.DateTimeFormat(locale, { timeZone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(locale, { timeZone, day: "numeric", month: "short" });
+const full = new Intl.DateTimeFormat(locale, { timeZone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const year = new Intl.DateTimeFormat(locale, { timeZone, year: "numeric", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 export const count = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 100_000 ? short.format(value) : whole.format(value));
 /** "2–9", or "0" where both ends are one. */
 export const span = (low, high) => (low === high ? count(low) : `${count(low)}–${count(high)}`);
 export const decimal = (value) => (Math.abs(value) >= 100 ? whole : fine).format(value);
+/** How many times as much: 6.2, 1.0, or that it is far more than anybody needs to know exactly. */
+export const times = (value) => (value >= 20 ? "> 20" : tenth.format(value));
 export const share = (value) => percent.format(value);
 export const dayOf = (at) => day.format(at);
 export const clockOf = (at) => clock.format(at);

@@ -1,9 +1,8 @@
 """`groundswell backtest`: how often it would have fired, on what, how early, how long; stream/backtest.py plays the past."""
 
 import asyncio
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,9 @@ import click
 import msgspec
 from msgspec import structs
 
-from groundswell import runfile, times
+from groundswell import orphan, runfile, times
+from groundswell.asked_tuning import EVERYTHING, OF_LIST
+from groundswell.commands.backtest_progress import Show, bar, said_as_json
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.errors import BadSetting, Misconfigured
 from groundswell.settings import Settings, from_values
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
 WARM_MS = 28 * 86_400_000
 SHOWN = 40
 COLUMNS = ("fired", "after", "for", "subject", "negatives", "expected", "effect", "severity", "rule, or a text")
-SHOW_EVERY_S = 0.1
-
-Show = Callable[[int, float], None]  # the time of the data, and the share that is done
+NICE = 10
+NEWEST_MS = 2**52  # newer than anything that people have set
 
 
 class NothingToTest(Misconfigured):
@@ -48,7 +48,13 @@ class NothingToTest(Misconfigured):
 @click.option("--from", "since", metavar="TIME", help="Count what fires from then on; what lies before only teaches.")
 @click.option("--until", metavar="TIME", help="Up to then; default: the end.")
 @click.option("--sensitivity", metavar="WORD|N", help="fewer, balanced, more, or false alarms a day. Default: as set.")
-@click.option("--against", metavar="WORD|N", help="A second setting on the same talk, side by side.")
+@click.option(
+    "--against", multiple=True, metavar="WORD|N", help="Another setting on the same talk, side by side; repeat it."
+)
+@click.option(
+    "--about", default="all", show_default=True, metavar="WHOM",
+    help="Whose sensitivity that is: all, watchlist:NAME, or a subject. Only they are counted then.",
+)  # fmt: skip
 @click.option(
     "--rules", "rule_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="R.toml",
     help="Rules of your own, beside the detector's.",
@@ -59,10 +65,13 @@ class NothingToTest(Misconfigured):
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), metavar="P.svg|png", help="Draw timelines.")
 @click.option("--skip-bad", is_flag=True, help="Leave lines out that cannot be read, and count them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--progress", is_flag=True, hidden=True, help="For programs: how far it is, as JSON lines on standard error."
+)
 @click.pass_context
 def backtest(
-    ctx: click.Context, file: str | None, since: str | None, until: str | None, sensitivity: str | None, against: str | None,
-    rule_file: Path | None, subjects: tuple[str, ...], picture: Path | None, skip_bad: bool, as_json: bool,
+    ctx: click.Context, file: str | None, since: str | None, until: str | None, sensitivity: str | None, against: tuple[str, ...],
+    about: str, rule_file: Path | None, subjects: tuple[str, ...], picture: Path | None, skip_bad: bool, as_json: bool, progress: bool,
 ) -> int:  # fmt: skip
     """Play the past through the detector: how often it would have fired, on what, how early, how long.
 
@@ -75,11 +84,14 @@ def backtest(
         backtest_picture.ready(picture)
     if file is None and since is None:
         raise click.UsageError("Give a FILE, or --from TIME for the past of the running installation.")
+    if progress:  # a process of its own for somebody who waits: out of the way of what is live, and gone with who asked
+        os.nice(NICE)
+        orphan.end_with(ctx.obj["environment"].get(orphan.VARIABLE))
     settings = the_settings(ctx) if file else runfile.joined(the_settings(ctx))
-    test = Test(settings, [sensitivity, against] if against else [sensitivity], frozenset(subjects), rule_file)
+    test = Test(settings, [sensitivity, *against], frozenset(subjects), rule_file, about)
     from_ms, until_ms = moment(since), moment(until)
     began_s = time.monotonic()
-    with bar(quiet=as_json) as show:
+    with said_as_json() if progress else bar(quiet=as_json) as show:
         if file:
             test.of_file(file, from_ms, until_ms, show, drawn=picture is not None, skip_bad=skip_bad)
         else:
@@ -99,13 +111,13 @@ class Test:
     """One back-test: what is asked, and, once played, what was found."""
 
     def __init__(
-        self, settings: Settings, sensitivities: list[str | None], subjects: frozenset[str], rule_file: Path | None
-    ) -> None:
+        self, settings: Settings, sensitivities: list[str | None], subjects: frozenset[str], rule_file: Path | None, about: str = "all"
+    ) -> None:  # fmt: skip
         from stream.aggregate import directory_of
 
         self.settings, self.topology, self.subjects = settings, topology_of(settings), subjects
         self.directory = directory_of(settings)
-        self.sensitivities = sensitivities
+        self.sensitivities, self.about = sensitivities, about
         self.policies = [setting(word, settings, self.directory) for word in sensitivities]  # also: are they any
         self.rule_file = rule_file
         self.force = rules_of(rule_file, settings, None) if rule_file else None
@@ -118,6 +130,7 @@ class Test:
 
         past = past_file.read(file, self.topology, skip_bad=skip_bad)
         from_ms, until_ms = from_ms or past.first_ms, until_ms or past.last_ms + 60_000
+        self._only(None)
         play, heard = self._play(from_ms, until_ms, drawn=drawn)
         play.stop_ms = until_ms
         for number, items in past.lanes.items():
@@ -134,7 +147,7 @@ class Test:
         from stream import past_scored
 
         view = await in_force(self.settings, self.topology)
-        self.policies = [setting(word, self.settings, self.directory, view) for word in self.sensitivities]
+        self._only(view)
         self.force = rules_of(self.rule_file, self.settings, view) if self.rule_file else None
         until_ms = until_ms or time.time_ns() // 1_000_000
         play, heard = self._play(from_ms, until_ms, drawn=drawn)
@@ -151,6 +164,17 @@ class Test:
         if read.unreadable:
             self.found["skipped"] = read.unreadable
 
+    def _only(self, view: "ControlView | None") -> None:
+        """The settings as they are now, and of one list or subject the subjects that they are about."""
+        from stream.list_desk import list_id
+        from stream.naming import members
+
+        self.policies = [setting(word, self.settings, self.directory, view, self.about) for word in self.sensitivities]
+        if self.about != EVERYTHING:
+            one = view.watchlists.get(list_id(self.about.removeprefix(OF_LIST))) if view else None
+            entries = one.subjects if one and self.about.startswith(OF_LIST) else [self.about]
+            self.subjects = frozenset(members(self.directory, entries))
+
     def _play(self, from_ms: int, until_ms: int, *, drawn: bool) -> "tuple[Play, list[Findings]]":
         from stream.backtest import Play
         from stream.backtest_report import Findings
@@ -159,9 +183,12 @@ class Test:
         if until_ms <= from_ms:
             raise NothingToTest("--until lies before --from.")
         heard = [
-            Findings(policy.versions["sensitivity"], self.directory, from_ms, until_ms, policy.budget, policy.ln_h)
-            for policy in self.policies
-        ]
+            Findings(
+                policy.versions["sensitivity"] if word is None or self.about == EVERYTHING else word, self.directory,
+                from_ms, until_ms, policy.budget, policy.ln_h, policy.mode,
+            )
+            for word, policy in zip(self.sensitivities, self.policies, strict=True)
+        ]  # fmt: skip
         if self.rule_file is not None:
             heard.append(Findings(self.rule_file.name, self.directory, from_ms, until_ms, 0.0, 0.0))
         play = Play(
@@ -193,16 +220,23 @@ def _watched(play: "Play", show: Show, end_ms: int) -> None:
 
 
 def setting(
-    word: str | None, settings: Settings, directory: "Directory", view: "ControlView | None" = None
+    word: str | None, settings: Settings, directory: "Directory", view: "ControlView | None" = None, about: str = "all"
 ) -> "Policy":
-    """The policy that follows from a sensitivity beside what people set while it runs; None: from the one in force. Raises BadSetting
-    for what is neither a word nor a number."""
+    """The policy that follows from a sensitivity, of all or of whom it is `about`, beside what people set while it runs; None: from the
+    one in force. The line is the settings': guaranteed or calibrated. Raises BadSetting for what is neither a word nor a number,
+    NoSuchList, NoSuchSubject."""
+    from groundswell.control import ControlView
     from stream import lines
     from stream.episodes import RULE
 
     watchlists = list(view.watchlists.values()) if view else []
     own = list(view.sensitivities.values()) if view else []
-    if word is not None:
+    if word is not None and about != EVERYTHING:
+        from stream.list_desk import sensitivity
+
+        made = sensitivity(view or ControlView(), directory, about, word, "", NEWEST_MS)
+        own = [*(one for one in own if one.id != made.id), made]
+    elif word is not None:
         try:
             settings = from_values(
                 {**structs.asdict(settings), "sensitivity": float(word) if word[:1].isdecimal() else word}
@@ -220,10 +254,9 @@ def rules_of(file: Path, settings: Settings, view: "ControlView | None") -> "InF
     """The rules of a file, as if they had been applied long ago; other rules are not looked at. Raises BadRule."""
     from groundswell.commands.rules import checked
     from groundswell.records import RuleSet
-    from stream import rule_grammar, rules_in_force
+    from stream import rules_in_force
 
-    checked(settings, file, view)
-    definitions = rule_grammar.read(file.read_text(encoding="utf-8"), file.name)
+    definitions, _, _ = checked(settings, file, view)
     lists = rules_in_force.watchlists_of(view) if view is not None else {}
     return rules_in_force.of([RuleSet(id=file.name, rules=definitions, by="", at=0)], lists)
 
@@ -249,41 +282,6 @@ def moment(text: str | None) -> int:
         raise BadSetting(
             f"{safe(text, 40)!r} is no time: {error}.", remedy="Write it with its zone: 2026-11-21T18:00:00+08:00."
         ) from error
-
-
-@contextmanager
-def bar(*, quiet: bool) -> Iterator[Show]:
-    """How far the time of the data has come."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(32),
-        TaskProgressColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("", total=1.0)
-        last_s = 0.0
-
-        def show(at_ms: int, share: float) -> None:
-            nonlocal last_s
-            now_s = time.monotonic()
-            if now_s - last_s >= SHOW_EVERY_S:
-                last_s = now_s
-                progress.update(task, completed=share, description=times.rfc3339(at_ms)[:16])
-
-        yield show
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -324,7 +322,8 @@ def headline(found: dict[str, Any], one: dict[str, Any], other: dict[str, Any] |
     """The answer in a sentence."""
     beside = f" ({other['name']}: {other['fired']})" if other else ""
     times_fired = "once" if one["fired"] == 1 else f"{one['fired']} times"
-    said = f"{one['name']}: would have fired {times_fired} in {found['days']:g} days{beside}"
+    line = " (calibrated)" if one["line"] == "calibrated" else ""
+    said = f"{one['name']}{line}: would have fired {times_fired} in {found['days']:g} days{beside}"
     if one["outside_office_hours"] is not None:
         said += f", {one['outside_office_hours']:.0%} outside office hours of the subject; {one['minutes_to_fire']:g} min after the onset"
     if one["minutes"] is not None:

@@ -44,7 +44,7 @@ def at_desk(ctx: click.Context, do: "Callable[[Desk], Awaitable[T]]") -> T:
     async def run() -> T:
         view = await control_view(settings, topology)
         redis = await open_redis(settings)
-        pen = _Pen(settings, topology)
+        pen = Pen(settings, topology)
         try:
             return await do(Desk(settings, SystemClock(), view, pen, redis, Keys(topology.prefix)))
         finally:
@@ -64,7 +64,7 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-class _Pen:
+class Pen:
     """A producer that is opened when something is to be written."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:

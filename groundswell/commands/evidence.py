@@ -51,7 +51,7 @@ def evidence() -> None:
 def show(ctx: click.Context, name: str, lang: str | None, as_json: bool) -> None:
     """Show the record of one event (gw_…), or of an episode (ep_…): its course, and its newest record in full."""
     from groundswell.commands.evidence_view import lines, passed, spans
-    from groundswell.commands.evidence_words import WORDS
+    from groundswell.evidence_words import WORDS
 
     found = _found(ctx, name)
     if as_json:

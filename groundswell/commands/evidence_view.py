@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from groundswell import times
-from groundswell.commands.evidence_words import TYPES, WORDS, gate, power
 from groundswell.commands.spoken import Tongue
 from groundswell.evidence_export import Told
+from groundswell.evidence_words import TYPES, WORDS, gate, power
 from groundswell.text import safe
 from stream.evidence import SPANS, VERSION, Record
 from stream.floors import MARGIN

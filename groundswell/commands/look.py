@@ -12,10 +12,12 @@ from rich.table import Table
 from alerts import lanes
 from groundswell import accounting as the_books
 from groundswell import beat, runfile
+from groundswell import health as the_health
 from groundswell.books import Counts
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.connect import RedisClient, open_redis
+from groundswell.health import SETTLE_S, STAGES, Finding
 from groundswell.keys import Keys
 from groundswell.records import AlertView
 from groundswell.settings import Settings
@@ -25,9 +27,7 @@ from stream.topology import SCORED, Topology
 
 T = TypeVar("T")
 Look = Callable[[Settings, Topology, RedisClient, Keys], Awaitable[T]]
-SETTLE_S = 3.0  # longer than one beat
 LOOKS = 3  # after the first
-STAGES = ("ingest", "tag", "aggregate", "deliver", "dashboard")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 limit_option = click.option(
@@ -140,32 +140,22 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
 
     async def look(
         settings: Settings, topology: Topology, redis: RedisClient, keys: Keys
-    ) -> tuple[list[beat.Beat], list[str], list[str]]:
+    ) -> tuple[list[beat.Beat], list[Finding], list[Finding]]:
         if only:
             return await beat.beats(redis, keys), [], []
-        missing = topology.missing(await create.found(settings))
-        wrong = await _wrong(topology, redis, keys)
-        if wrong:  # seen twice, or it was on its way from one stage to the next
-            await asyncio.sleep(SETTLE_S)
-            wrong = [sentence for sentence in await _wrong(topology, redis, keys) if sentence in wrong]
-        beats = await beat.beats(redis, keys)
-        # A stage that says it is behind has lost nothing: its line tells how far.
-        behind = tuple(f"{one.stage} has read" for one in beats if one.lag or one.in_flight)
-        return beats, list(missing), [sentence for sentence in wrong if not sentence.startswith(behind)]
+        found = await create.found(settings)
+        topics = the_health.bad_topics(topology.missing(found), found, topology.wanted())
+        gaps = (await _account(topology, redis, keys)).gaps
+        if not gaps:
+            return await beat.beats(redis, keys), topics, []
+        await asyncio.sleep(SETTLE_S)  # seen twice, or it was on its way from one stage to the next
+        again, beats = (await _account(topology, redis, keys)).gaps, await beat.beats(redis, keys)
+        return beats, topics, the_health.lasting(again, gaps, beats)
 
-    beats, missing, wrong = _with_redis(ctx, look)
+    beats, topics, gaps = _with_redis(ctx, look)
     wanted = (only,) if only else STAGES
-    alive = {one.stage for one in beats}
-    sentences = [
-        f"{stage}: no process has said that it lives within 10 s. Start `groundswell {stage}`."
-        for stage in wanted
-        if stage not in alive
-    ]
-    sentences += [f"topics: {sentence}. Run `groundswell topology --create`." for sentence in missing]
-    sentences += [
-        f"{one.stage}: process {one.pid}: {one.note}." for one in beats if one.state == "slow" and one.stage in wanted
-    ]
-    sentences += [f"accounting: {sentence}" for sentence in wrong]
+    sentences = [one.sentence for one in the_health.findings(beats, topics, wanted)]
+    sentences += [f"accounting: {gap.sentence}" for gap in gaps]
     if as_json:
         click.echo(msgspec.json.encode({"healthy": not sentences, "wrong": sentences, "processes": beats}).decode())
     else:
@@ -176,10 +166,6 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
                 f"{one.stage}: {one.state} (process {one.pid}), {one.in_flight} in flight, {one.lag} messages behind{note}."
             )
     return 1 if sentences else 0
-
-
-async def _wrong(topology: Topology, redis: RedisClient, keys: Keys) -> list[str]:
-    return (await _account(topology, redis, keys)).wrong
 
 
 async def _account(topology: Topology, redis: RedisClient, keys: Keys) -> the_books.Accounting:

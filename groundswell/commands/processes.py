@@ -106,10 +106,14 @@ def dashboard(ctx: click.Context) -> None:
     """Serve the live page and the HTTP interface."""
     from alerts.desk import Desk
     from dashboard import app as stage
+    from groundswell.commands.installation import Installation
+    from groundswell.commands.tuning import tuning
 
     async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
         make_desk = partial(Desk, settings, clock)  # the pages import nothing of alerts
-        await stage.run(settings, topology, clock, stop, make_desk=make_desk)
+        look = partial(Installation, settings, topology, clock)
+        tune = partial(tuning, settings, topology, clock)
+        await stage.run(settings, topology, clock, stop, make_desk=make_desk, make_installation=look, make_tuning=tune)
 
     _process(ctx, "dashboard", run)
 

@@ -1,38 +1,27 @@
 """`groundswell watchlist` and `groundswell sensitivity`: who is looked at first, and how much it takes to alert.
 
-Both write to the control topic; aggregate judges the steps that begin after a change by it, without a restart.
+stream/list_desk.py does it, for the pages too; aggregate judges the steps that begin after a change by it, without a restart.
 """
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundswell import runfile
-from groundswell.commands.desk import by_option, control_view, json_option, print_json, whoever
-from groundswell.commands.processes import the_settings, topology_of
+from groundswell.commands.desk import by_option, json_option, print_json, whoever
+from groundswell.commands.tuning import at_lists
 from groundswell.errors import BadSetting
-from groundswell.records import Sensitivity, Watchlist
-from groundswell.settings import Settings
 from groundswell.text import safe
 
 if TYPE_CHECKING:
-    from groundswell.control import ControlView
-    from stream.directory import Directory
+    from groundswell.asked_tuning import Added, ListRow, Lists, Sensitivities
+    from groundswell.records import Sensitivity
+    from stream.list_desk import ListDesk
+    from stream.policy import Policy
 
 DEFAULT = "watched"
-MOST_ENTRIES = 5_000  # of one list: a control object is one message
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}", re.ASCII)
-_NUMBER = re.compile(r"\d{1,4}(\.\d{1,6})?", re.ASCII)
-RULES = ("negative-surge",)
+RULES = ("negative-surge", "all")
 
 to_option = click.option("--list", "name", default=DEFAULT, show_default=True, help="Which list.")
-
-Write = Callable[[Watchlist | Sensitivity], Awaitable[None]]
-Erase = Callable[[str], Awaitable[None]]
 
 
 @click.group()
@@ -47,25 +36,13 @@ def watchlist() -> None:
 @json_option
 @click.pass_context
 def add(ctx: click.Context, subjects: tuple[str, ...], name: str, by: str, as_json: bool) -> None:
-    """Put SUBJECTS (ids, symbols or patterns: XNAS:AAPL, topic:*) on a list; the first makes the list."""
-    settings = _settings(ctx)
-    wanted = _known(settings, subjects)
-    _checked(name)
+    """Put SUBJECTS (ids, symbols, names or patterns: XNAS:AAPL, topic:*) on a list; the first makes the list."""
 
-    async def do(view: "ControlView", write: Write, _erase: Erase) -> Watchlist:
-        known = view.watchlists.get(f"watchlist_{name}")
-        entries = sorted({*wanted, *(known.subjects if known else ())})
-        if len(entries) > MOST_ENTRIES:
-            raise BadSetting(
-                f"The list {name} would have {len(entries)} entries.",
-                remedy=f"Keep to {MOST_ENTRIES}; use a pattern such as XNAS:*.",
-            )
-        made = Watchlist(id=f"watchlist_{name}", name=name, subjects=entries, by=whoever(ctx, by), at=_now_ms())
-        await write(made)
-        return made
+    async def do(desk: "ListDesk") -> "Added":
+        return await desk.add(name, subjects, by=whoever(ctx, by), strict=True)
 
-    made = _at_control(settings, do)
-    print_json(made) if as_json else click.echo(f"{name}: {_many(len(made.subjects), 'entry', 'entries')}.")
+    made = at_lists(ctx, do).watchlist
+    print_json(_as_written(made)) if as_json else click.echo(f"{name}: {_many(len(made.entries), 'entry', 'entries')}.")
 
 
 @watchlist.command()
@@ -77,28 +54,42 @@ def add(ctx: click.Context, subjects: tuple[str, ...], name: str, by: str, as_js
 @click.pass_context
 def remove(ctx: click.Context, subjects: tuple[str, ...], name: str, everything: bool, by: str, as_json: bool) -> None:
     """Take SUBJECTS off a list; without any left it is gone."""
-    settings = _settings(ctx)
     if bool(subjects) == everything:
         raise BadSetting(
             "It is not said what to remove.", remedy="Name the subjects, or write --all for the whole list."
         )
-    gone = {*subjects, *_known(settings, subjects, must=False)}
 
-    async def do(view: "ControlView", write: Write, erase: Erase) -> list[str]:
-        known = view.watchlists.get(f"watchlist_{name}")
-        if known is None:
-            raise BadSetting(f"There is no list {safe(name, 60)}.", remedy="groundswell watchlist list shows all.")
-        left = [] if everything else [one for one in known.subjects if one not in gone]
-        if left:
-            await write(Watchlist(id=known.id, name=name, subjects=left, by=whoever(ctx, by), at=_now_ms()))
-        else:
-            await erase(known.id)
+    async def do(desk: "ListDesk") -> list[str]:
+        left = (
+            []
+            if everything
+            else [each.entry for each in (await desk.take(name, subjects, by=whoever(ctx, by))).entries]
+        )
+        if not left:
+            await desk.remove(name)
         return left
 
-    left = _at_control(settings, do)
+    left = at_lists(ctx, do)
     print_json({"list": name, "subjects": left}) if as_json else click.echo(
         f"{name}: {_many(len(left), 'entry', 'entries')} left." if left else f"{name} is gone."
     )
+
+
+@watchlist.command()
+@click.argument("name")
+@click.argument("new")
+@by_option
+@json_option
+@click.pass_context
+def rename(ctx: click.Context, name: str, new: str, by: str, as_json: bool) -> None:
+    """Call the list NAME something else; its sensitivity goes with it."""
+    from groundswell.asked_tuning import AskedList
+
+    async def do(desk: "ListDesk") -> "ListRow":
+        return await desk.put(name, AskedList(name=new), by=whoever(ctx, by))
+
+    made = at_lists(ctx, do)
+    print_json(_as_written(made)) if as_json else click.echo(f"{safe(name, 60)} is called {made.name} now.")
 
 
 @watchlist.command(name="list")
@@ -106,32 +97,23 @@ def remove(ctx: click.Context, subjects: tuple[str, ...], name: str, everything:
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
     """All lists, what they match, and at which evidence their subjects fire."""
-    settings = _settings(ctx)
-    view, directory = asyncio.run(control_view(settings, topology_of(settings))), _directory(settings)
-    from stream import lines
 
-    policy = lines.policy(settings, directory, view.watchlists.values(), view.sensitivities.values())
-    lists = sorted(view.watchlists.values(), key=lambda one: one.name)
-    matched = {
-        one.name: sum(any(fnmatchcase(subject, pattern) for pattern in one.subjects) for subject in directory.ids)
-        for one in lists
-    }
+    async def do(desk: "ListDesk") -> "tuple[Lists, Policy]":
+        return await desk.lists(), await desk.policy()
+
+    lists, policy = at_lists(ctx, do)
     if as_json:
-        told = [
-            {"list": one.name, "subjects": one.subjects, "by": one.by, "at": one.at, "matched": matched[one.name]}
-            for one in lists
-        ]
-        print_json({"lists": told, **_as_set(policy)})
+        print_json({"lists": [_as_written(one) | {"matched": one.matched} for one in lists.items], **_as_set(policy)})
         return
-    for one in lists:
-        whom = safe(", ".join(one.subjects), 200)
-        click.echo(f"{one.name}: {_many(matched[one.name], 'subject', 'subjects')} by {whom}")
-    click.echo(_in_words(policy) if lists else "No watchlist: all subjects have an equal part of the budget.")
+    for one in lists.items:
+        whom = safe(", ".join(each.entry for each in one.entries), 200)
+        click.echo(f"{one.name}: {_many(one.matched, 'subject', 'subjects')} by {whom}")
+    click.echo(_in_words(policy) if lists.items else "No watchlist: all subjects have an equal part of the budget.")
 
 
 @click.group()
 def sensitivity() -> None:
-    """How much it takes to alert: for all subjects, or for one."""
+    """How much it takes to alert: for all subjects, for a watchlist, or for one subject."""
 
 
 @sensitivity.command(name="set")
@@ -141,28 +123,15 @@ def sensitivity() -> None:
 @json_option
 @click.pass_context
 def set_(ctx: click.Context, about: str, value: str, by: str, as_json: bool) -> None:
-    """Set it for ABOUT, a subject or the rule negative-surge (all subjects), to VALUE: fewer, balanced, more, or false alarms a day."""
-    settings = _settings(ctx)
-    rule = about if about in RULES else ""
-    subject = "" if rule else _known(settings, (about,))[0]
-    if any(one in subject for one in "*?["):
-        raise BadSetting(
-            f"{safe(about, 80)} is a pattern.", remedy="Name one subject, or put the pattern on a watchlist."
-        )
-    made = Sensitivity(
-        id=f"sensitivity_{rule or subject}",
-        value=_value(value),
-        subject=subject,
-        rule=rule,
-        by=whoever(ctx, by),
-        at=_now_ms(),
-    )
+    """Set it for ABOUT, a subject, watchlist:NAME, or all (the rule negative-surge), to VALUE: fewer, balanced, more, or false alarms
+    a day."""
 
-    async def do(_view: "ControlView", write: Write, _erase: Erase) -> None:
-        await write(made)
+    async def do(desk: "ListDesk") -> "Sensitivity":
+        return await desk.adjust(_whom(about), value, by=whoever(ctx, by))
 
-    _at_control(settings, do)
-    print_json(made) if as_json else click.echo(f"{safe(rule or subject, 80)}: {made.value}.")
+    made = at_lists(ctx, do)
+    whose = made.rule or made.subject or f"watchlist {made.watchlist}"
+    print_json(made) if as_json else click.echo(f"{safe(whose, 80)}: {made.value}.")
 
 
 @sensitivity.command()
@@ -171,18 +140,12 @@ def set_(ctx: click.Context, about: str, value: str, by: str, as_json: bool) -> 
 @click.pass_context
 def clear(ctx: click.Context, about: str, as_json: bool) -> None:
     """Forget what was set for ABOUT: it is as all others again."""
-    settings = _settings(ctx)
-    ids = {f"sensitivity_{one}" for one in (about, *_known(settings, (about,), must=False))}
 
-    async def do(view: "ControlView", _write: Write, erase: Erase) -> str:
-        there = sorted(ids & view.sensitivities.keys())
-        if not there:
-            raise BadSetting(f"Nothing is set for {safe(about, 80)}.", remedy="groundswell sensitivity list shows all.")
-        await erase(there[0])
-        return there[0]
+    async def do(desk: "ListDesk") -> str:
+        return await desk.clear(_whom(about))
 
-    gone = _at_control(settings, do)
-    print_json({"cleared": gone}) if as_json else click.echo(f"Cleared {safe(gone.removeprefix('sensitivity_'), 80)}.")
+    gone = at_lists(ctx, do)
+    print_json({"cleared": gone}) if as_json else click.echo(f"Cleared {safe(gone, 80)}.")
 
 
 @sensitivity.command(name="list")
@@ -190,31 +153,39 @@ def clear(ctx: click.Context, about: str, as_json: bool) -> None:
 @click.pass_context
 def list_set(ctx: click.Context, as_json: bool) -> None:
     """What is set, for whom, and what follows."""
-    settings = _settings(ctx)
-    view, directory = asyncio.run(control_view(settings, topology_of(settings))), _directory(settings)
-    from stream import lines
 
-    policy = lines.policy(settings, directory, view.watchlists.values(), view.sensitivities.values())
-    found = sorted(view.sensitivities.values(), key=lambda one: one.id)
+    async def do(desk: "ListDesk") -> "tuple[Sensitivities, Policy]":
+        return await desk.sensitivities(), await desk.policy()
+
+    found, policy = at_lists(ctx, do)
+    said = [one for one in found.items if one.at]
     if as_json:
-        print_json({"set": found, **_as_set(policy)})
+        print_json({"set": said, **_as_set(policy)})
         return
-    for one in found:
-        click.echo(f"{safe(one.rule or one.subject, 80)}: {one.value} (by {safe(one.by, 40)})")
+    for one in said:
+        click.echo(f"{safe(one.about, 80)}: {one.value} (by {safe(one.by, 40)})")
     click.echo(_in_words(policy))
 
 
 # -- small things -----------------------------------------------------------------------------------------------------
 
 
-def _as_set(policy: Any) -> dict[str, Any]:
+def _whom(about: str) -> str:
+    return "all" if about in RULES else about
+
+
+def _as_written(one: "ListRow") -> dict[str, Any]:
+    return {"list": one.name, "subjects": [each.entry for each in one.entries], "by": one.by, "at": one.at}
+
+
+def _as_set(policy: "Policy") -> dict[str, Any]:
     return {
         "budget": policy.budget, "mode": policy.mode, "ln_h": round(policy.ln_h, 4), "weight": round(policy.weight, 4),
         "revision": policy.revision, "lines": {subject: round(line, 4) for subject, line in policy.lines.items()},
     }  # fmt: skip
 
 
-def _in_words(policy: Any) -> str:
+def _in_words(policy: "Policy") -> str:
     held = "At most" if policy.mode == "guaranteed" else "About"
     text = f"{held} {policy.budget:g} false alarms a day over all subjects ({policy.mode}). An e-value of {_power(policy.ln_h)} fires"
     if policy.lines:
@@ -229,76 +200,5 @@ def _power(natural: float) -> str:
     return f"10^{natural / 2.302585092994046:.1f}"
 
 
-def _value(text: str) -> Any:
-    if text in ("fewer", "balanced", "more"):
-        return text
-    if _NUMBER.fullmatch(text) and 0 < float(text) <= 1_000:
-        return float(text)
-    raise BadSetting(
-        f"{safe(text, 20)!r} is no sensitivity.",
-        remedy="Write fewer, balanced, more, or how many false alarms a day: 0.5.",
-    )
-
-
-def _known(settings: Settings, asked: tuple[str, ...], *, must: bool = True) -> list[str]:
-    """Ids of what was named; patterns as they are. Raises BadSetting for what is not counted, unless it need not be."""
-    directory, found = _directory(settings), []
-    for one in asked:
-        if any(sign in one for sign in "*?["):
-            there = one if any(fnmatchcase(subject, one) for subject in directory.ids) else None
-        else:
-            there = directory.resolve(one)
-        if there is not None:
-            found.append(there)
-        elif must:
-            raise BadSetting(
-                f"{safe(one, 80)!r} is no subject.",
-                remedy="Write an id such as XNAS:AAPL or topic:fraud, or a pattern.",
-            )
-    return found
-
-
-def _directory(settings: Settings) -> "Directory":
-    from stream.aggregate import directory_of
-
-    return directory_of(settings)
-
-
-def _checked(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise BadSetting(f"{safe(name, 60)!r} is no name of a list.", remedy="Use small letters, digits, - and _.")
-
-
-def _settings(ctx: click.Context) -> Settings:
-    return runfile.joined(the_settings(ctx))
-
-
 def _many(count: int, one: str, more: str) -> str:
     return f"{count} {one if count == 1 else more}"
-
-
-def _now_ms() -> int:
-    from groundswell.clock import SystemClock
-
-    return SystemClock().now_ms()
-
-
-def _at_control(settings: Settings, do: "Callable[[ControlView, Write, Erase], Awaitable[Any]]") -> Any:
-    """Run `do` with the control topic as it stands, and with ways to write and erase. Raises what it raises, NothingRuns, BrokerAway."""
-    from groundswell import control
-    from groundswell.connect import close_producer, open_producer
-
-    async def run() -> Any:
-        topology = topology_of(settings)
-        view = await control_view(settings, topology)
-        producer = await open_producer(settings)
-        try:
-            return await do(
-                view,
-                lambda thing: control.write(producer, topology, thing),
-                lambda known: control.erase(producer, topology, known),
-            )
-        finally:
-            await close_producer(producer)
-
-    return asyncio.run(run())

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from groundswell import times
-from groundswell.commands.evidence_words import gate, power
 from groundswell.commands.spoken import Tongue
+from groundswell.evidence_words import gate, power
 from groundswell.text import safe
 from stream.floors import AUTHORS, EXCESS, PUBLISHERS, STORIES
 

@@ -174,7 +174,7 @@ def test_a_new_alert_is_in_the_inbox_and_opens_by_keyboard(site: Site, browser: 
     with a_page(browser) as page:
         page.goto(site.address)
         drawn(page)
-        assert page.locator("#inbox li").count() == 3
+        assert page.locator("#inbox li").count() == 2
         site.now += 60_000
         site.show_alert(episode="ep_new", company=believable.COMPANIES[3], minutes_ago=1, negatives=44)
         expect(page.locator("#inbox li").first).to_contain_text("Zephira Cloud")
@@ -286,10 +286,11 @@ def test_a_narrow_screen_never_scrolls_sideways(site: Site, browser: Browser, pa
 def test_an_empty_system_says_how_to_push_and_wakes_with_the_first_count(site: Site, browser: Browser) -> None:
     with a_page(browser) as page:
         page.goto(site.address)
-        expect(page.locator("#note")).to_contain_text(f"{site.address}/api/v1/documents")
+        expect(page.locator("#first")).to_contain_text(f"{site.address}/api/v1/documents")
         expect(page.locator("#status-word")).to_have_text("waiting for text")
         site.fill()
         page.wait_for_function("() => document.getElementById('chart').dataset.subject === 'XTST:HLVN'")
+        expect(page.locator("#first")).to_be_hidden()
         expect(page.locator("#note")).to_be_hidden()
 
 

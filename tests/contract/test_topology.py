@@ -25,6 +25,8 @@ NAMES_AND_PARTITIONS = {
     "groundswell.control.v1": 1,
     "groundswell.deliveries.v1": 12,
     "groundswell.dead-letters.v1": 6,
+    "groundswell.feedback.v1": 1,
+    "groundswell.audit.v1": 1,
 }
 
 

@@ -1,6 +1,8 @@
 """Back-tests: what they find is what the detector finds live, what a file may hold, and what people read of it."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +13,12 @@ from click.testing import CliRunner, Result
 from groundswell import times
 from groundswell.cli import cli
 from groundswell.commands import backtest as command
-from groundswell.errors import BadSetting
+from groundswell.control import ControlView
+from groundswell.errors import BadSetting, GroundswellError
 from groundswell.keys import HOUR_MS, MINUTE_MS
-from groundswell.records import Row, ScoredBatch, ScoredDocument, Source, Tagged
+from groundswell.records import Row, ScoredBatch, ScoredDocument, Sensitivity, Source, Tagged, Watchlist
 from groundswell.settings import Settings
-from stream import entities, past_file, surge
+from stream import entities, lines, past_file, surge
 from stream.backtest import Counted, Play
 from stream.backtest_report import Findings, overlap, report
 from stream.backtest_series import Series
@@ -344,6 +347,66 @@ def test_what_is_no_sensitivity_is_refused_with_what_is() -> None:
     number, word = command.setting("20", Settings(), DIRECTORY), command.setting("more", Settings(), DIRECTORY)
     assert number.ln_h == word.ln_h
     assert command.setting("2.5", Settings(), DIRECTORY).ln_h > number.ln_h
+
+
+def test_the_calibrated_line_is_the_one_that_aggregate_judges_by(tmp_path: Path) -> None:
+    calibrated = Settings(line="calibrated")
+    for word in (None, "more", "2.5"):
+        used = command.setting(word, calibrated, DIRECTORY)
+        wanted = lines.policy(
+            Settings(line="calibrated", sensitivity={None: "balanced", "more": "more", "2.5": 2.5}[word]), DIRECTORY
+        )
+        assert (used.ln_h, used.mode) == (wanted.ln_h, "calibrated")
+        assert used.ln_h < command.setting(word, Settings(), DIRECTORY).ln_h
+    file, config = tmp_path / "scored.jsonl", tmp_path / "groundswell.toml"
+    file.write_bytes(b"\n".join(msgspec.json.encode(one) for one in records(talk("XNAS:AAPL", a_minute=4))))
+    config.write_text('line = "calibrated"\n')
+    plain, lower = (
+        told(CliRunner().invoke(cli, [*more, "backtest", str(file), "--json"]))["settings"][0]
+        for more in ([], ["--config", str(config)])
+    )
+    assert (plain["line"], lower["line"]) == ("guaranteed", "calibrated")
+    assert lower["ln_h"] < plain["ln_h"]
+    assert lower["episodes"][0]["fired"] <= plain["episodes"][0]["fired"]
+
+
+def test_a_sensitivity_may_be_that_of_a_list_or_of_a_subject_alone(tmp_path: Path) -> None:
+    view = ControlView()
+    for one in (
+        Watchlist(id="watchlist_desk", name="desk", subjects=["XNAS:AAPL", "XNYS:*"], by="", at=1),
+        Sensitivity(id="sensitivity_watchlist:desk", watchlist="desk", value="fewer", by="", at=1),
+    ):
+        view.apply(one.id, msgspec.json.encode(one))
+    more, as_set = (command.setting(word, Settings(), DIRECTORY, view, "watchlist:desk") for word in ("more", None))
+    assert more.line("XNAS:AAPL") < as_set.line("XNAS:AAPL")
+    assert more.line("XNAS:MSFT") >= as_set.line("XNAS:MSFT"), "the budget is kept: others pay for it"
+    with pytest.raises(GroundswellError):
+        command.setting("more", Settings(), DIRECTORY, view, "watchlist:none")
+    file = tmp_path / "scored.jsonl"
+    file.write_bytes(b"\n".join(msgspec.json.encode(one) for subject in SUBJECTS for one in records(talk(subject))))
+    found = told(
+        run(
+            str(file), "--about", "XNAS:MSFT", "--sensitivity", "more", "--against", "fewer", "--against", "2", "--json"
+        )
+    )
+    assert [one["name"] for one in found["settings"]] == ["more", "fewer", "2"]
+    assert {one for each in found["settings"] for one in each["by_subject"]} == {"XNAS:MSFT"}
+
+
+def test_who_waits_for_it_is_told_how_far_it_is_and_why_it_failed(tmp_path: Path) -> None:
+    file, empty = tmp_path / "scored.jsonl", tmp_path / "empty.csv"
+    file.write_bytes(b"\n".join(msgspec.json.encode(one) for one in records(talk("XNAS:AAPL"))))
+    empty.write_text("subject,minute,negative,mentions\nXNAS:AAPL,2026-11-20T00:00:00Z,0,1\n")
+    command_line = [sys.executable, "-m", "groundswell", "backtest", "--json", "--progress"]
+    done = subprocess.run([*command_line, str(file)], capture_output=True, check=True, timeout=60)
+    shares = [msgspec.json.decode(line)["share"] for line in done.stderr.splitlines()]
+    assert shares == sorted(shares)
+    assert msgspec.json.decode(done.stdout)["settings"][0]["fired"] == 1
+    failed = subprocess.run(
+        [*command_line, str(empty), "--from", "2026-11-21T00:00:00Z"], capture_output=True, check=False, timeout=60
+    )
+    assert failed.returncode == 2
+    assert msgspec.json.decode(failed.stderr.splitlines()[0])["problem"]["reason"] == "nothing_to_test"
 
 
 def test_without_a_file_a_time_is_wanted() -> None:

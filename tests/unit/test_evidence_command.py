@@ -9,9 +9,9 @@ from click.testing import CliRunner, Result
 
 from groundswell.commands.evidence import _again, evidence
 from groundswell.commands.evidence_view import lines, passed, spans
-from groundswell.commands.evidence_words import GATES, TYPES, WORDS
 from groundswell.decisions import Detected
 from groundswell.evidence_export import Exported, Told, sealed, shown, signing_keys
+from groundswell.evidence_words import GATES, TYPES, WORDS
 from groundswell.secrets import new_key
 from tests.unit.test_detect import CALM
 from tests.unit.test_evidence import thawed

@@ -296,5 +296,5 @@ def test_each_rule_is_said_in_both_languages_with_its_numbers() -> None:
         "the watchlist mine",
     ):
         assert words in said[1]["en"]
-    for words in ("25%", "2.5 倍", "不足 7 条", "达到 3 次", "1 小时 30 分钟", "fraud", "reuters.com", "自选名单 mine"):
+    for words in ("25%", "2.5 倍", "不足 7 条", "达到 3 次", "1 小时 30 分钟", "fraud", "reuters.com", "关注列表 mine"):
         assert words in said[1]["zh"]

@@ -6,17 +6,18 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
-import msgspec
 import pytest
 from click.testing import CliRunner
 
 from groundswell.clock import ManualClock
 from groundswell.commands import watchlists
 from groundswell.control import ControlView
-from groundswell.errors import BadSetting
+from groundswell.errors import GroundswellError
+from groundswell.markets import is_market
 from groundswell.settings import Settings
 from stream.aggregate import AggregateWork, policy
 from stream.detect import Detector
+from stream.list_desk import ListDesk
 from stream.topology import Topology
 from tests.unit.test_detect import DIRECTORY, OTHER, POLICY, SUBJECT, SURGE_MS
 
@@ -26,19 +27,17 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command line against a control topic in memory; `view` is what it holds."""
     view = ControlView()
 
-    async def write(thing: Any) -> None:
-        view.apply(thing.id, msgspec.json.encode(thing))
+    class Pen:
+        """The desk applies what it wrote by itself."""
 
-    async def erase(known: str) -> None:
-        view.apply(known, None)
+        async def write(self, thing: Any) -> None:
+            assert thing.id
 
-    async def seen(*_: Any) -> ControlView:
-        return view
+        async def erase(self, object_id: str) -> None:
+            assert object_id
 
-    monkeypatch.setattr(watchlists, "_settings", lambda _ctx: Settings())
-    monkeypatch.setattr(watchlists, "_directory", lambda _settings: DIRECTORY)
-    monkeypatch.setattr(watchlists, "control_view", seen)
-    monkeypatch.setattr(watchlists, "_at_control", lambda _settings, do: asyncio.run(do(view, write, erase)))
+    desk = ListDesk(Settings(), ManualClock(SURGE_MS), view, Pen(), lambda: DIRECTORY)
+    monkeypatch.setattr(watchlists, "at_lists", lambda _ctx, do: asyncio.run(do(desk)))
 
     def run(*line: str) -> str:
         group = {"watchlist": watchlists.watchlist, "sensitivity": watchlists.sensitivity}[line[0]]
@@ -73,10 +72,22 @@ def test_a_sensitivity_is_set_for_one_or_for_all_and_cleared(said: Any) -> None:
     assert said.view.sensitivities[f"sensitivity_{SUBJECT}"].value == "more"
     found = json.loads(said("sensitivity", "list", "--json"))
     assert found["budget"] == 2.5
-    assert list(found["lines"]) == [SUBJECT]
+    assert [one for one in found["lines"] if not is_market(one)] == [SUBJECT]
     assert "2.5 false alarms a day" in said("sensitivity", "list")
     said("sensitivity", "clear", SUBJECT)
     assert list(said.view.sensitivities) == ["sensitivity_negative-surge"]
+
+
+def test_a_list_has_a_sensitivity_of_its_own_and_keeps_it_when_it_is_renamed(said: Any) -> None:
+    said("watchlist", "add", SUBJECT, OTHER, "--list", "desk")
+    said("sensitivity", "set", "watchlist:desk", "3")
+    said("watchlist", "rename", "desk", "holdings")
+    found = json.loads(said("sensitivity", "list", "--json"))
+    assert [(one["about"], one["value"], one["a_day"]) for one in found["set"]] == [("watchlist:holdings", 3.0, 2.5)]
+    assert found["lines"][SUBJECT] == found["lines"][OTHER] < found["ln_h"]
+    said("watchlist", "remove", SUBJECT, OTHER, "--list", "holdings")
+    assert not said.view.watchlists
+    assert not said.view.sensitivities, "it goes with the list"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +105,7 @@ def test_a_sensitivity_is_set_for_one_or_for_all_and_cleared(said: Any) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(said: Any, line: tuple[str, ...]) -> None:
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(GroundswellError) as caught:
         said(*line)
     assert caught.value.remedy
     assert not said.view.watchlists

@@ -1,8 +1,13 @@
-"""What `evidence` and `why` say of decisions, in Chinese and English: each written, none translated. evidence_view.py and why.py use it."""
+"""What is said of decisions and of what they rest on, in Chinese and English: each written, none translated. The command line (`evidence`,
+`why`) and the page of an alert say the same by it.
+"""
 
-from groundswell.commands.spoken import Tongue
+from typing import Literal
+
 from groundswell.decisions import Detected
 from groundswell.text import safe
+
+Tongue = Literal["en", "zh"]
 
 # Why it fired or did not, after "it did not fire:" or as a heading of its own.
 GATES: dict[Tongue, dict[str, str]] = {
@@ -34,7 +39,7 @@ GATES: dict[Tongue, dict[str, str]] = {
     "zh": {
         Detected.FIRED: "证据越过预警线",
         Detected.BELOW_THRESHOLD: "证据不足",
-        Detected.HELD_LEARNING: "历史太短，还说不清该对象的常态",
+        Detected.HELD_LEARNING: "历史太短，还说不清该标的的常态",
         Detected.HELD_WARMING: "计数正在重建，预警暂候",
         Detected.HELD_FEW_STORIES: "已过线，但不同事由太少",
         Detected.HELD_FEW_VOICES: "已过线，但作者与媒体太少",
@@ -89,8 +94,8 @@ WORDS: dict[Tongue, dict[str, str]] = {
     "zh": {
         "notice": "提示", "warning": "预警", "critical": "严重",
         "growing": "上升", "steady": "持平", "fading": "消退",
-        "guaranteed": "全部对象合计每天至多 {0:g} 次误报，由上界保证",
-        "calibrated": "全部对象合计每天约 {0:g} 次误报，按模拟舆情实测",
+        "guaranteed": "全部标的合计每天至多 {0:g} 次误报，由上界保证",
+        "calibrated": "全部标的合计每天约 {0:g} 次误报，按模拟舆情实测",
         "decision": "判定", "severity": "级别", "since": "起点", "counted": "计数", "size": "规模", "evidence": "证据",
         "channels": "通道", "budget": "预算", "voices": "依据", "without": "剔除", "robust": "余量", "usual": "常态",
         "during": "恰逢", "excess": "超出", "sources": "来源", "documents": "文本", "versions": "版本", "rule": "规则",
