@@ -79,11 +79,13 @@ async def page(request: Request) -> Response:
         begin_ms=begin, end_ms=end, step_s=evidence.step_s(begin, end), until_ms=here.now_ms(),
     )  # fmt: skip
     words, name_of = here.remarks.of(view.episode), _names(here, view, language)
-    documents = await papers.shown(here, view, feedback.labels(words), name_of)
+    own = await papers.cards(here, view.subject)
+    documents = await papers.shown(here, view, own, feedback.labels(words), name_of)
     person = getattr(request.state, "person", None)
+    shown = evidence.explained(view, language, name_of, papers.stories(own), here.now_ms())
     return rendered(
-        request, "alert.html", words=("alert",), alert=rows.alert_row(view, ack), event=view.event.id,
-        shown=evidence.explained(view, language, name_of, here.now_ms()), figure=evidence.figure(past, view), documents=documents,
+        request, "alert.html", words=("alert",), alert=rows.alert_row(view, ack), event=view.event.id, shown=shown,
+        figure=evidence.figure(past, view), documents=documents,
         documents_total=max(view.event.data.documents_total, len(documents)), course=await _course(here, view, language),
         may_act=person is None or person.may("analyst"), signed_in=bool(person and person.name),
     )  # fmt: skip

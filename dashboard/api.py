@@ -14,13 +14,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard import history, rows
+from dashboard.body import limited
 from dashboard.live import MAX_STREAMS, MAX_TOPICS, Full
 from dashboard.parts import parts
 from dashboard.problems import problem
 from groundswell.beat import beats
-from groundswell.connect import MAX_MESSAGE_BYTES
 from groundswell.decisions import SubjectState
-from groundswell.errors import MessageTooLarge, WrongShape
+from groundswell.errors import WrongShape
 from groundswell.keys import HOUR_MS
 from groundswell.shown import minute_ms
 
@@ -169,16 +169,6 @@ async def live(request: Request) -> Response:
             503, "too_many_streams", f"{MAX_STREAMS} streams are open.", "Try again in some seconds.", Retry_After="10"
         )
     return EventSourceResponse(frames, ping=15, send_timeout=20)
-
-
-async def limited(request: Request) -> bytes:
-    """The body, read no further than one message may be long. Raises MessageTooLarge."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_MESSAGE_BYTES:
-            raise MessageTooLarge
-    return bytes(body)
 
 
 def number(request: Request, name: str, default: int) -> int:

@@ -167,6 +167,7 @@ async def run(
                 prices=prices,
                 installation=installation,
                 tuning=tuning,
+                control_read=lambda: read.is_set() or not settings.kafka,
                 remarks=remarks,
             ),
             door,

@@ -4,7 +4,7 @@ groundswell/asked.py has the bodies, `Desk` in parts.py does the work, guards.py
 after the broker has it. Answers never hold an address or a secret, but for a new secret, once.
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard import access
-from dashboard.api import answer, limited
+from dashboard.api import answer
+from dashboard.body import body
 from dashboard.parts import parts
 from dashboard.rows import NOBODY
 from groundswell.asked import (
@@ -25,17 +26,15 @@ from groundswell.asked import (
     EndpointChange,
     Result,
 )
-from groundswell.errors import NestedTooDeep, NotJson, NotUtf8, WrongShape
+from groundswell.errors import WrongShape
 
-T = TypeVar("T")
 PAGE = 50
 WAIT_S, WAIT_MOST_S = 10.0, 60.0
-SHAPES = "docs/api.md shows the body of each request."
 
 
 async def acknowledge(request: Request) -> Response:
     """202 once the broker has it; the page says "pending" until the stream shows it."""
-    asked = await _body(request, AskedAcknowledgement)
+    asked = await body(request, AskedAcknowledgement)
     ack = await parts(request).desk.acknowledge(request.path_params["episode"], asked, by=NOBODY)
     return answer(request, {"id": ack.id, "by": ack.by, "at": ack.at, "note": ack.note, "assigned": ack.assigned}, 202)
 
@@ -54,7 +53,7 @@ async def silences(request: Request) -> Response:
 
 async def silence(request: Request) -> Response:
     """A new one."""
-    made = await parts(request).desk.silence(await _body(request, AskedSilence), by=NOBODY)
+    made = await parts(request).desk.silence(await body(request, AskedSilence), by=NOBODY)
     access.about(request, made.id)
     return answer(request, made, 201)
 
@@ -77,14 +76,14 @@ async def endpoint(request: Request) -> Response:
 
 async def add(request: Request) -> Response:
     """A new one; `secret` is told this once."""
-    made, secret = await parts(request).desk.add(await _body(request, AskedEndpoint))
+    made, secret = await parts(request).desk.add(await body(request, AskedEndpoint))
     access.about(request, made.id)
     return answer(request, {**msgspec.to_builtins(made), "secret": secret}, 201)
 
 
 async def change(request: Request) -> Response:
     """What is left out stays."""
-    asked = await _body(request, EndpointChange)
+    asked = await body(request, EndpointChange)
     return answer(request, await parts(request).desk.change(request.path_params["endpoint"], asked))
 
 
@@ -96,20 +95,20 @@ async def remove(request: Request) -> Response:
 
 async def rotate(request: Request) -> Response:
     """A new secret, told this once; a webhook's old one signs too for `hours`."""
-    asked = await _body(request, AskedRotation)
+    asked = await body(request, AskedRotation)
     found, secret = await parts(request).desk.rotate(request.path_params["endpoint"], asked)
     return answer(request, {**msgspec.to_builtins(found), "secret": secret}, 201)
 
 
 async def disable(request: Request) -> Response:
     """Nothing is sent there until it is enabled."""
-    await _body(request, AskedErrand)
+    await body(request, AskedErrand)
     return answer(request, await parts(request).desk.disable(request.path_params["endpoint"]))
 
 
 async def test(request: Request) -> Response:
     """A test event, and what the receiver answered within `wait_s`."""
-    by = (await _body(request, AskedErrand)).by or NOBODY
+    by = (await body(request, AskedErrand)).by or NOBODY
     return _done(
         request, await parts(request).desk.test(request.path_params["endpoint"], by=by, wait_s=_wait_s(request))
     )
@@ -117,7 +116,7 @@ async def test(request: Request) -> Response:
 
 async def enable(request: Request) -> Response:
     """Tried again from now on."""
-    by = (await _body(request, AskedErrand)).by or NOBODY
+    by = (await body(request, AskedErrand)).by or NOBODY
     return _done(
         request, await parts(request).desk.enable(request.path_params["endpoint"], by=by, wait_s=_wait_s(request))
     )
@@ -125,7 +124,7 @@ async def enable(request: Request) -> Response:
 
 async def replay(request: Request) -> Response:
     """What was written `since`, again, under the same ids."""
-    asked = await _body(request, AskedReplay)
+    asked = await body(request, AskedReplay)
     name = request.path_params["endpoint"]
     return _done(request, await parts(request).desk.replay(name, asked, by=NOBODY, wait_s=_wait_s(request)))
 
@@ -140,20 +139,6 @@ async def deliveries(request: Request) -> Response:
         asked.get("endpoint", ""), outcome=asked.get("outcome", ""), cursor=asked.get("cursor", ""), limit=int(limit)
     )
     return answer(request, {"items": found, "next": following})
-
-
-async def _body(request: Request, kind: type[T]) -> T:
-    """The request's body; an empty one is {}. Raises Refused."""
-    try:
-        return access.signed(request, msgspec.json.decode(await limited(request) or b"{}", type=kind))
-    except UnicodeDecodeError as error:
-        raise NotUtf8 from error
-    except RecursionError as error:
-        raise NestedTooDeep from error
-    except msgspec.ValidationError as error:
-        raise WrongShape(f"{error}.", remedy=SHAPES) from error
-    except msgspec.DecodeError as error:
-        raise NotJson(f"The body is not JSON: {error}.", remedy=SHAPES) from error
 
 
 def _wait_s(request: Request) -> float:

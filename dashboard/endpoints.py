@@ -6,7 +6,7 @@ from starlette.routing import Route
 
 from dashboard.access import person_of
 from dashboard.api import answer
-from dashboard.desk import _body as body_of
+from dashboard.body import body
 from dashboard.parts import parts
 from dashboard.render import rendered
 from groundswell.asked import AskedAddress
@@ -21,7 +21,7 @@ async def page(request: Request) -> Response:
 
 async def check(request: Request) -> Response:
     """What the address guard and the channel say of an address; a verdict is an answer, also a bad one. Nothing is kept."""
-    return answer(request, await parts(request).desk.judge(await body_of(request, AskedAddress)))
+    return answer(request, await parts(request).desk.judge(await body(request, AskedAddress)))
 
 
 async def sample(request: Request) -> Response:

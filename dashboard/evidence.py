@@ -4,7 +4,7 @@ The sentences are those of the command line (groundswell/evidence_words.py). cou
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -27,6 +27,7 @@ PARTS = ("story", "author", "publisher", "company")
 SPANS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600}
 MAX_LETTERS = 2_000
 MANY_TIMES = 20
+_SIGNS = {">=": "≥", "<=": "≤"}
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -79,15 +80,30 @@ def frozen(view: AlertView, event: str = "") -> Frozen:
         return Frozen()
 
 
+def tellings(view: AlertView) -> list[Frozen]:
+    """What the alert stood on each time it was told, the newest first. Its end is decided on calm, which explains nothing: it counts
+    only where nothing else is known."""
+    found = [
+        frozen(view, str(one["id"]))
+        for one in reversed(view.timeline)
+        if one.get("type") in ("alert.firing", "alert.updated") and str(one.get("id")) in view.evidence
+    ]
+    return found or [frozen(view)]
+
+
 def visible(text: str) -> str:
     """The text with what a reader cannot see, or what would turn letters around, spelled out; cut at 2,000 letters."""
     cut = text if len(text) <= MAX_LETTERS else text[:MAX_LETTERS] + "…"
     return foreign.visible(cut)
 
 
-def explained(view: AlertView, language: Tongue, name_of: Callable[[str], str], now_ms: int) -> dict[str, Any]:
-    """What the template shows, with every time in milliseconds and every text made visible. `name_of`: a subject's name."""
-    data, seen = view.event.data, frozen(view)
+def explained(
+    view: AlertView, language: Tongue, name_of: Callable[[str], str], stories: Mapping[str, str], now_ms: int
+) -> dict[str, Any]:
+    """What the template shows, with every time in milliseconds and every text made visible. `name_of`: a subject's name; `stories`: what
+    the stories begin with."""
+    data, known = view.event.data, tellings(view)
+    seen, left_out = known[0], next((one for one in known if one.leave_out), known[0])
     top = max(data.observed.negatives, data.expected.high, 1) * 1.08
     onset = at_ms(data.started_at)
     return {
@@ -103,8 +119,8 @@ def explained(view: AlertView, language: Tongue, name_of: Callable[[str], str], 
         "many": data.effect >= MANY_TIMES,
         "effect_low": _times(data.effect_low),
         "effect_high": _times(data.effect_high),
-        "strength": _power(data.log10_e_value),
-        "threshold": _power(data.log10_threshold),
+        "strength": _power(seen.ln_m.get("combined", LN_10 * data.log10_e_value) / LN_10),
+        "threshold": _power(seen.ln_h / LN_10 if seen.ln_h else data.log10_threshold),
         "onset": onset,
         "detected": at_ms(data.detected_at),
         "lasted": _minutes(onset, at_ms(data.resolved_at) or now_ms),
@@ -123,12 +139,12 @@ def explained(view: AlertView, language: Tongue, name_of: Callable[[str], str], 
         }
         if data.peak
         else None,
-        "without": _without(view, seen),
+        "without": _without(view, left_out),
         "voices": {part: seen.floors.get(part, 0) for part in ("stories", "authors", "publishers")}
         if seen.floors
         else None,
         "excess": f"{seen.excess:.0f}" if seen.excess_by else "",
-        "made_of": _made_of(seen, language, name_of),
+        "made_of": _made_of(seen, language, name_of, stories),
         "conditions": _conditions(seen, language),
         "spans": _spans(seen),
         "bar": {
@@ -188,7 +204,9 @@ def _without(view: AlertView, seen: Frozen) -> list[dict[str, Any]]:
     return [] if data.kind == "document" else [{"what": "story", "fires": data.fires_without_largest_story}]
 
 
-def _made_of(seen: Frozen, language: Tongue, name_of: Callable[[str], str]) -> list[dict[str, Any]]:
+def _made_of(
+    seen: Frozen, language: Tongue, name_of: Callable[[str], str], stories: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """The excess by source, story, topic and company, widest first; before that was kept, the negatives by source."""
     found = []
     for kind in ("source", "story", "topic", "company"):
@@ -203,8 +221,9 @@ def _made_of(seen: Frozen, language: Tongue, name_of: Callable[[str], str]) -> l
                 "kind": kind,
                 "parts": [
                     {
-                        "name": _part(kind, name, language, name_of) or WORDS[language]["rest"],
-                        "count": f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}",
+                        "name": _part(kind, stories.get(name, name) if kind == "story" else name, language, name_of)
+                        or WORDS[language]["rest"],
+                        "count": f"{value:.{0 if value >= 10 else 1}f}".removesuffix(".0"),
                         "width": round(100 * value / top, 1),
                     }
                     for name, value in parts
@@ -225,17 +244,14 @@ def _conditions(seen: Frozen, language: Tongue) -> list[dict[str, str]]:
     words = WORDS[language]
     return [
         {
-            "asked": _asked(one),
+            "what": f"{visible(one.metric)[:30]} {visible(one.of)[:30]}",
+            "minutes": str(one.window_s // 60),
+            "asked": f"{_SIGNS.get(one.comparison, visible(one.comparison)[:4])} {one.threshold:g}",
             "found": words["nothing"] if one.value is None else f"{one.value:g}",
             "holds": words["holds" if one.holds else "fails"],
         }
         for one in seen.conditions[:20]
     ]
-
-
-def _asked(one: Condition) -> str:
-    of, comparison = visible(one.of)[:30], visible(one.comparison)[:4]
-    return f"{visible(one.metric)[:30]} {of} / {one.window_s // 60} min {comparison} {one.threshold:g}"
 
 
 def _spans(seen: Frozen) -> list[dict[str, Any]]:

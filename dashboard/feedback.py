@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from dashboard import access, history, papers
 from dashboard.api import answer
-from dashboard.desk import _body as body
+from dashboard.body import body
 from dashboard.parts import Parts, parts
 from dashboard.rows import NOBODY, at_ms
 from groundswell import feedback

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.api import answer
-from dashboard.desk import _body as body_of
+from dashboard.body import body
 from dashboard.installation import Installation
 from dashboard.parts import parts
 from groundswell.clock import Clock
@@ -187,7 +187,7 @@ def _named(found: Sequence[DeadLetter], places: Sequence[str]) -> list[DeadLette
 
 
 async def _asked(request: Request) -> AskedLetters:
-    asked = await body_of(request, AskedLetters)
+    asked = await body(request, AskedLetters)
     if bool(asked.places) == bool(asked.reason) or len(asked.places) > PLACES_MOST:
         raise WrongShape(
             "Say which.", remedy=f'Send {{"places": [...]}} (at most {PLACES_MOST}) or {{"reason": "..."}}.'

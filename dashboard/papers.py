@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import RedisError
 
-from dashboard.evidence import frozen, visible
+from dashboard.evidence import tellings, visible
 from dashboard.foreign import link
 from dashboard.parts import Parts
 from dashboard.rows import at_ms
@@ -22,17 +22,22 @@ from groundswell.records import AlertDocument, AlertView, DocumentCard
 
 NEWEST, NEGATIVES = 60, 300  # of a subject, as aggregate keeps them
 SHOWN_MOST, COPIES_MOST = 10, 30
+STORY_CHARS = 60
 COMPANIES_MOST, OTHERS_MOST = 6, 12  # companies of one document; other subjects that are looked into
 
 Cards = dict[str, DocumentCard]
 _card = msgspec.json.Decoder(DocumentCard)
 
 
-async def shown(here: Parts, view: AlertView, votes: Iterable[LabelVote], name_of: Callable[[str], str]) -> list[Any]:
-    """The documents, those of the alert before what is left of the others that it rests on. Raises RedisAway."""
-    own = await cards(here, view.subject)
+async def shown(
+    here: Parts, view: AlertView, own: Cards, votes: Iterable[LabelVote], name_of: Callable[[str], str]
+) -> list[Any]:
+    """The documents, those of the alert before what is left of the others that it rests on. `own`: `cards` of its subject. Raises
+    RedisAway."""
     known = {one.id for one in view.event.data.documents}
-    others = [own[name] for one in frozen(view).documents if (name := str(one.get("id"))) in own and name not in known]
+    others = [
+        own[name] for one in tellings(view)[0].documents if (name := str(one.get("id"))) in own and name not in known
+    ]
     papers = [*(_of_alert(one, own) for one in view.event.data.documents), *others][:SHOWN_MOST]
     companies = {name for one in papers for name in one.about} - {view.subject}
     elsewhere = await _elsewhere(here, sorted(companies)[:OTHERS_MOST])
@@ -56,6 +61,16 @@ async def cards(here: Parts, subject: str) -> Cards:
     """What Redis holds of one subject, by id. Raises RedisAway."""
     found = await _read(here, [subject], NEGATIVES)
     return found[0]
+
+
+def stories(own: Cards) -> dict[str, str]:
+    """What a story begins with, by each of the names that evidence may have for it."""
+    found: dict[str, str] = {}
+    for one in own.values():
+        words = (one.title or one.excerpt).strip()[:STORY_CHARS]
+        if words and not one.echo:
+            found |= {name: words for name in (one.story, one.url) if name}
+    return found
 
 
 async def said_of(here: Parts, card: DocumentCard, subject: str, company: str) -> Any:

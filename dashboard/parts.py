@@ -149,6 +149,7 @@ class Parts:
     prices: Prices = field(default_factory=lambda: Prices(Settings()))
     remarks: Remarks = field(default_factory=Remarks)
     tuning: Tuning | None = None  # None: pages alone, without rules and lists
+    control_read: Callable[[], bool] = lambda: True  # whether `view` has all that was written before these pages opened
     sieves: Sieves = field(default_factory=Sieves)
     installation: Installation | None = None  # None: pages alone, without a system page
 

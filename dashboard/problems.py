@@ -25,7 +25,6 @@ STATUS = {
     "token_refused": 409,
     "no_secret_key": 503,
     "nothing_runs": 503,
-    "nothing_runs": 503,
 }
 
 

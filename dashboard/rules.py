@@ -3,22 +3,25 @@
 `RuleDesk`, `ListDesk` and `Previews` in parts.py do the work; groundswell/asked_tuning.py has the bodies and the answers.
 """
 
-from typing import TypeVar
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard.access import signed, who
+from dashboard.access import who
 from dashboard.api import answer
-from dashboard.desk import _body
+from dashboard.body import body
 from dashboard.parts import Tuning, parts
 from dashboard.render import rendered
 from dashboard.rows import NOBODY
 from groundswell.asked_tuning import AskedPreview, AskedRulePreview, AskedRules, AskedSensitivity
-from groundswell.errors import NothingRuns
+from groundswell.errors import NothingRuns, Retryable
 
-T = TypeVar("T")
+
+class ControlNotRead(Retryable):
+    """What people have set has not been read yet."""
+
+    reason = "control_not_read"
+    remedy = "It comes from the control topic, within seconds of the start; `groundswell health` says whether the broker answers."
 
 
 async def page(request: Request) -> Response:
@@ -97,16 +100,13 @@ async def stop_preview(request: Request) -> Response:
     return answer(request, await tuning(request).previews.stop(request.path_params["preview"]), 202)
 
 
-async def body(request: Request, kind: type[T]) -> T:
-    """The request's body, signed by who sends it where that is known. Raises Refused."""
-    return signed(request, await _body(request, kind))
-
-
 def tuning(request: Request) -> Tuning:
-    """What decides when it alerts. Raises NothingRuns where these pages run alone."""
+    """What decides when it alerts. Raises NothingRuns where these pages run alone, ControlNotRead in their first moment."""
     found = parts(request).tuning
     if found is None:
         raise NothingRuns("These pages run alone: rules and lists are not theirs to change.")
+    if not parts(request).control_read():
+        raise ControlNotRead  # a list that is not known yet would be written over, or looks empty
     return found
 
 

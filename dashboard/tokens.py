@@ -9,14 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard import access
-from dashboard.api import answer, limited
+from dashboard.api import answer
+from dashboard.body import body
 from dashboard.parts import parts
 from dashboard.rows import NOBODY
 from groundswell import tokens
-from groundswell.errors import NestedTooDeep, NotJson, NotUtf8, WrongShape
 from groundswell.records import Role
-
-SHAPES = "docs/access.md shows the body."
 
 
 class AskedToken(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +35,7 @@ async def listed(request: Request) -> Response:
 async def add(request: Request) -> Response:
     """A new one; `token` is told this once."""
     here = parts(request)
-    asked = await _body(request)
+    asked = await body(request, AskedToken)
     now = here.clock.now_ms()
     made, text = tokens.made(here.view.tokens, asked.name, asked.role, asked.days, access.who(request) or NOBODY, now)
     await here.intake.write(made)
@@ -53,19 +51,6 @@ async def remove(request: Request) -> Response:
     await here.intake.erase(gone.id)
     here.view.apply(gone.id, None)
     return Response(status_code=204)
-
-
-async def _body(request: Request) -> AskedToken:
-    try:
-        return msgspec.json.decode(await limited(request) or b"{}", type=AskedToken)
-    except UnicodeDecodeError as error:
-        raise NotUtf8 from error
-    except RecursionError as error:
-        raise NestedTooDeep from error
-    except msgspec.ValidationError as error:
-        raise WrongShape(f"{error}.", remedy=SHAPES) from error
-    except msgspec.DecodeError as error:
-        raise NotJson(f"The body is not JSON: {error}.", remedy=SHAPES) from error
 
 
 API: list[Any] = [

@@ -253,7 +253,7 @@ def shown(raw: dict[str, Any], told: Sequence[_Data] | None, asked_days: float, 
     by_day = {day: fired_on[day] for day in settings[0]["by_day"]}
     return {
         "from": times.parse_ms(raw["from"]), "until": times.parse_ms(raw["until"]), "asked_days": asked_days,
-        **{name: raw[name] for name in ("days", "warm_up_days", "warm_up_enough", "documents", "subjects", "seconds")},
+        **{name: raw[name] for name in ("days", "warm_up_days", "warm_up_enough", "subjects", "seconds")},
         "settings": [_setting(one, told or (), by_rule=only_rules) for one in settings],
         "told": None if told is None else {"fired": len(told), "by_day": by_day},
     }  # fmt: skip

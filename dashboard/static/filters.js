@@ -3,26 +3,34 @@ import { read } from "./live.js";
 import { count, language, make, put, say, word } from "./words.js";
 
 const FIELDS = ["watchlist", "state", "topic", "source", "language"];
-const STATES = ["firing", "recovering", "pending", "inactive", "learning"];
+const STATES = ["firing", "recovering", "pending", "inactive", "learning", "warming"];
 const part = (id) => document.getElementById(id);
 const languages = new Intl.DisplayNames([language === "zh" ? "zh-CN" : "en"], { type: "language", fallback: "code" });
+
+function languageOf(code) {
+  try {
+    return code === "other" ? say("filter.other_language") : languages.of(code);
+  } catch {
+    return code; // whatever a feed wrote
+  }
+}
 
 export class Filters {
   /** `values` are those of the address; `change()` when the reader asks for others. */
   constructor(address, change) {
     this.form = part("filters");
     this.values = Object.fromEntries(FIELDS.map((name) => [name, address.get(name) ?? ""]));
-    this.change = change;
+    if (!STATES.includes(this.values.state)) this.values.state = ""; // an address may be from another version
     for (const state of STATES) this.form.elements.state.append(new Option(word("state", state), state));
     for (const name of FIELDS) this.#choose(name, this.values[name]);
     this.form.addEventListener("change", (event) => {
       this.values[event.target.name] = event.target.value;
-      this.#changed();
+      change();
     });
     part("unfilter").addEventListener("click", () => {
       for (const name of FIELDS) this.#choose(name, "");
       this.form.elements.watchlist.focus();
-      this.#changed();
+      change();
     });
     part("narrow").addEventListener("click", () => this.#open(this.form.hidden));
     if (this.active) this.#open(true);
@@ -51,10 +59,6 @@ export class Filters {
     put(part("filter-says"), !this.active ? "" : total === 0 ? say("filter.none") : say(this.ofDocuments ? "filter.found_documents" : "filter.found", { total: count(total) }));
   }
 
-  #changed() {
-    this.change();
-  }
-
   #open(open) {
     this.form.hidden = !open;
     part("narrow").setAttribute("aria-expanded", open);
@@ -69,7 +73,7 @@ export class Filters {
       this.#offer("watchlist", found.watchlists.map((name) => [name, name]));
       this.#offer("topic", found.topics.map((topic) => [topic.id, topic.names[language] ?? topic.id]));
       this.#offer("source", found.sources.map((name) => [name, name]));
-      this.#offer("language", found.languages.map((code) => [code, code === "other" ? say("filter.other_language") : languages.of(code)]));
+      this.#offer("language", found.languages.map((code) => [code, languageOf(code)]));
     } catch (error) {
       this.asked = false;
       put(part("filter-says"), say("filter.failed", { why: error.message }));

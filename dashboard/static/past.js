@@ -88,18 +88,24 @@ export class Past {
   }
 }
 
-const length = (days) => (days >= 1.5 ? say("past.days", { days: decimal(days) }) : say("past.hours", { hours: decimal(days * 24) }));
+/** A length of time, of which no more is said than is known. */
+function length(days) {
+  if (days >= 1.5) return say("past.days", { days: decimal(days) });
+  return days >= 1 / 12 ? say("past.hours", { hours: decimal(days * 24) }) : say("past.minutes", { minutes: count(days * 1440) });
+}
+
+const played = (found) => (found.until - found.from) / 86_400_000;
 
 function sentence(one, found) {
-  const values = { times: fired(one.fired), length: length(found.days), told: found.told ? fired(found.told.fired) : "" };
+  const values = { times: fired(one.fired), length: length(played(found)), told: found.told ? fired(found.told.fired) : "" };
   if (!found.told) return say("past.answer_alone", values);
   return say(one.fired === found.told.fired ? "past.answer_same" : "past.answer", values);
 }
 
 /** How much was there to play, and what the answer does not know. */
 function honest(found) {
-  const said = [say("past.made_of", { documents: count(found.documents), subjects: count(found.subjects) })];
-  if (found.days < found.asked_days * 0.98) said.push(say("past.fewer_days", { asked: decimal(found.asked_days), length: length(found.days) }));
+  const said = [say("past.made_of", { subjects: count(found.subjects) })];
+  if (played(found) < found.asked_days * 0.98) said.push(say("past.fewer_days", { asked: decimal(found.asked_days), length: length(played(found)) }));
   if (found.warm_up_days < 0.05) said.push(say("past.cold"));
   else if (!found.warm_up_enough) said.push(say("past.warm", { length: length(found.warm_up_days) }));
   return said.flatMap((text) => [text, language === "zh" ? "" : " "]);

@@ -8,6 +8,7 @@ import { count, foreign, language, make, nameOf, put, say, timeOf, word } from "
 const part = (id) => document.getElementById(id);
 const PAUSE_MS = 600;
 const TAKES_MS = 1000;
+const AGAIN_MS = 3000;
 const TEMPLATES = {
   loud: `[[rule]]
 id = "loud-and-unusual"
@@ -184,7 +185,15 @@ part("apply").addEventListener("click", async () => {
 
 async function start() {
   const wanted = new URLSearchParams(location.search).get("rule");
-  await Promise.all([list(), openSensitivity()]).catch((error) => tell(part("rules-says"), error.message, "wrong"));
+  try {
+    await list();
+    await openSensitivity();
+    tell(part("rules-says"), "");
+  } catch (error) {
+    tell(part("rules-says"), error.message, "wrong");
+    setTimeout(start, AGAIN_MS);
+    return;
+  }
   text.value = rules.find((one) => one.id === wanted)?.text ?? TEMPLATES.loud;
   check();
   setInterval(() => !document.hidden && list().catch(() => {}), 30_000);

@@ -201,6 +201,16 @@ part("new").addEventListener("submit", async (event) => {
   made.querySelector("input").focus();
 });
 
-const again = () => refresh().catch((error) => tell(part("says"), say("lists.failed", { why: error.message }), "wrong"));
+let failed = false;
+async function again() {
+  try {
+    await refresh();
+    if (failed) tell(part("says"), "");
+    failed = false;
+  } catch (error) {
+    failed = true;
+    tell(part("says"), say("lists.failed", { why: error.message }), "wrong");
+  }
+}
 again();
 setInterval(() => !document.hidden && again(), AGAIN_MS);

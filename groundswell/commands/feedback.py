@@ -74,7 +74,7 @@ def export(ctx: click.Context, since: str, out: Path | None, surges: bool) -> No
     if surges:
         lines: Sequence[Any] = feedback_rows.surges(said)
         _write(out, lines)
-        click.echo(f"{len(lines)} episodes were judged.", err=True)
+        click.echo(f"Episodes that were judged: {len(lines)}.", err=True)
         return
     settings = runfile.joined(the_settings(ctx))
     votes = labels(said)
@@ -87,7 +87,7 @@ def export(ctx: click.Context, since: str, out: Path | None, surges: bool) -> No
 
 def _told(made: "Rows") -> Iterator[str]:
     whole = sum(row.taken_from == "text" for row in made.rows)
-    yield f"{len(made.rows)} rows: {whole} of whole texts, {len(made.rows) - whole} of the deciding sentence alone."
+    yield f"Rows: {len(made.rows)}; {whole} of whole texts, {len(made.rows) - whole} of the deciding sentence alone."
     for votes, why in (
         (made.tied, "as many say this as that"),
         (made.unnamed, "what is left of the text does not name the company"),

@@ -194,6 +194,18 @@ def test_a_change_of_state_shows_by_itself_and_the_figures_wait_until_they_are_a
         expect(page.locator(".reasons")).to_contain_text("80 negative")
 
 
+def test_the_list_stays_as_it_is_and_says_when_an_alert_has_changed(site: Site, browser: Browser) -> None:
+    with a_page(browser) as page:
+        opened(page, site, "/alerts?state=firing")
+        expect(page.locator("#news")).to_be_hidden()
+        site.tell_again(state="resolved", minutes_ago=90)
+        expect(page.locator("#news")).to_be_visible()
+        expect(page.locator(".alerts tbody tr")).to_have_count(2)
+        page.locator("#news a").click()
+        expect(page.locator(".alerts tbody tr")).to_have_count(1)
+        assert page.url.endswith("/alerts?state=firing")
+
+
 def test_without_a_script_all_is_there_but_the_buttons(site: Site, browser: Browser) -> None:
     with a_page(browser, java_script_enabled=False) as page:
         page.goto(f"{site.address}/alerts/ep_9a41")

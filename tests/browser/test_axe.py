@@ -3,16 +3,23 @@
 axe-core is fetched by `make services` and used by tests only.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import msgspec
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page
 
+from groundswell.records import RuleSet, Silence, Watchlist
+from tests import believable
 from tests.browser.test_page import Site, a_page, browser, drawn, site
 from tests.conftest import missing
+from tests.installed import Served, a_letter
+from tests.pages import KEYS, NOW, TOPOLOGY
 
 __all__ = ["browser", "site"]
 AXE = Path(__file__).resolve().parents[2] / "var/services/javascript/node_modules/axe-core/axe.min.js"
@@ -32,6 +39,11 @@ PAGES = (
     "/login",
     "/nothing",
 )
+OPERATED = ("/", "/alerts?state=resolved", "/documents", "/rules", "/watchlists", "/endpoints", "/system")
+RULE: dict[str, Any] = {
+    "id": "loud", "name": {"en": "Loud", "zh": "声量异常"}, "subjects": ["XNAS:*"],
+    "all": [{"metric": "count", "window": "15m", "threshold": 10}],
+}  # fmt: skip
 SETTLED_MS = 1_200  # what a page's script reads has come, or has failed in words
 
 
@@ -65,6 +77,51 @@ def test_no_page_breaks_a_rule_of_access(site: Site, browser: Browser, axe: str,
     with a_page(browser, allowed="Failed to load resource", locale=locale, color_scheme=scheme) as page:
         for path in PAGES:
             page.goto(site.address + path)
+            page.wait_for_timeout(SETTLED_MS)
+            found[path] = broken(page, axe)
+    assert {path: rules for path, rules in found.items() if rules} == {}
+
+
+class Worked(Served):
+    """An installation that people have worked with: a rule, a list, a silence, an endpoint, letters that were refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beats("deliver")
+        self.counted(1_000, refused=12)
+        self.installation.kept = [a_letter(one) for one in range(3)]
+        self.keep(RuleSet(id="rules_desk", rules=[RULE], by="Lin", at=NOW))
+        self.keep(Watchlist(id="watchlist_desk", name="desk", subjects=["XTST:HLVN", "topic:*"], by="Lin", at=NOW))
+        self.keep(
+            Silence(id="silence_1", subjects=["XTST:QILN"], until=NOW + 3_600_000, by="Lin", at=NOW, reason="known")
+        )
+        endpoint = {"url": "https://example.com/hook", "name": "Risk desk"}
+        assert httpx.post(f"{self.address}/api/v1/endpoints", json=endpoint).status_code == 201
+        for thing in self.intake.written:
+            self.keep(thing)
+
+    async def _serve(self) -> None:
+        believable.fill(self.writer, KEYS, TOPOLOGY, NOW, hours=1)
+        await self.hub.tick()
+        await super()._serve()
+
+    def keep(self, thing: Any) -> None:
+        self.view.apply(thing.id, msgspec.json.encode(thing))
+
+
+@pytest.fixture
+def worked() -> Iterator[Worked]:
+    one = Worked()
+    yield one
+    one.stop()
+
+
+@pytest.mark.parametrize(("locale", "scheme"), [("en-GB", "dark"), ("zh-CN", "light")])
+def test_no_page_that_is_full_breaks_one(worked: Worked, browser: Browser, axe: str, locale: str, scheme: Any) -> None:
+    found = {}
+    with a_page(browser, allowed="Failed to load resource", locale=locale, color_scheme=scheme) as page:
+        for path in OPERATED:
+            page.goto(worked.address + path)
             page.wait_for_timeout(SETTLED_MS)
             found[path] = broken(page, axe)
     assert {path: rules for path, rules in found.items() if rules} == {}

@@ -1,5 +1,6 @@
 """A day with the overview in a real Chromium: what fires, what was seen, what is asked for, and how a reader prefers it."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ from groundswell.keys import Keys
 from groundswell.records import LiveRow
 from tests import believable
 from tests.browser.test_page import HOSTILE, TOPOLOGY, Site, a_page, browser, drawn, site
+from tests.installed import Served
+from tests.pages import NOW
 
 __all__ = ["browser", "site"]
 KEYS = Keys()
@@ -70,31 +73,59 @@ def test_alerts_are_seen_silenced_and_looked_back_at_by_keyboard_alone(site: Sit
         page.wait_for_url("**/system")
 
 
-def test_what_somebody_has_seen_has_a_tab_of_its_own_and_a_silence_says_until_when(
-    site: Site, browser: Browser
-) -> None:
-    site.fill()
+class Lively(Served):
+    """Pages whose hub looks each second, and where what is written is known at once."""
 
-    def seen(route: Route) -> None:
-        told = route.fetch().json()
-        told["inbox"][0]["ack"] = {"by": "lin", "at": site.now, "note": "", "assigned": ""}
-        route.fulfill(json=told)
+    async def _serve(self) -> None:
+        believable.fill(self.writer, KEYS, TOPOLOGY, NOW, hours=1)
+        self.hub._acks = lambda: dict(self.view.acks)
+        write = self.intake.write
+
+        async def known(thing: Any) -> None:
+            await write(thing)
+            self.view.apply(thing.id, msgspec.json.encode(thing))
+
+        self.intake.write = known  # type: ignore[method-assign]
+        looking = asyncio.create_task(self.hub.run())
+        await super()._serve()
+        looking.cancel()
+
+
+def test_what_one_acknowledges_by_a_key_another_sees_in_its_tab(browser: Browser) -> None:
+    site = Lively()
+    with a_page(browser) as lin, a_page(browser, locale="zh-CN") as mei:
+        for page in (lin, mei):
+            page.goto(site.address)
+            drawn(page)
+        lin.keyboard.press("j")
+        lin.keyboard.press("a")
+        expect(lin.locator("#inbox li[data-at]")).to_contain_text("acknowledged at")
+        expect(lin.locator("#inbox li")).to_have_count(2)  # it keeps its place while it is looked at
+        expect(lin.locator("#tab-firing .tally")).to_have_text("1")
+        expect(mei.locator("#tab-acknowledged .tally")).to_have_text("1")
+        mei.locator("#tab-acknowledged").click()
+        expect(mei.locator("#inbox li")).to_contain_text("霍尔文汽车")
+        expect(mei.locator("#inbox li")).to_contain_text("已确认")
+    site.stop()
+
+
+def test_a_silence_is_asked_about_and_then_says_until_when(site: Site, browser: Browser) -> None:
+    site.fill()
+    asked: list[Any] = []
+
+    def taken(route: Route) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(json={**asked[-1], "until": site.now + 3_600_000})
 
     with a_page(browser) as page:
-        page.route("**/api/v1/overview", seen)
-        page.route(
-            "**/api/v1/silences",
-            lambda route: route.fulfill(json={**route.request.post_data_json, "until": site.now + 3_600_000}),
-        )
+        page.route("**/api/v1/silences", taken)
         page.goto(site.address)
         drawn(page)
-        expect(page.locator("#tab-firing")).to_contain_text("1")
-        page.locator("#tab-acknowledged").click()
-        expect(page.locator("#inbox li")).to_contain_text("acknowledged by lin")
-        page.locator("#tab-firing").click()
         page.get_by_role("button", name="Silence 1 h: Quillon Pharma").click()
+        assert asked == []
         page.locator("dialog[open]").get_by_role("button", name="Silence 1 h").click()
-        expect(page.locator("#inbox li")).to_contain_text("silenced until")
+        expect(page.locator("#inbox li", has_text="Quillon Pharma")).to_contain_text("silenced until")
+        assert asked == [{"subjects": ["XTST:QILN"], "for": "1h"}]
 
 
 def test_nothing_moves_while_somebody_reads_and_what_is_new_is_told(site: Site, browser: Browser) -> None:
@@ -125,6 +156,9 @@ def test_a_filter_and_an_order_are_in_the_address_and_in_another_language_too(si
     with a_page(browser) as page:
         page.goto(site.address)
         drawn(page)
+        page.goto(f"{site.address}/?state=angry&sort=price&rows=many&inbox=none&range=1y")
+        drawn(page)
+        expect(page.locator("#subjects tr")).to_have_count(12)
         page.get_by_role("button", name="Filter").click()
         page.get_by_label("State").select_option("learning")
         expect(page.locator("#subjects tr")).to_have_count(1)

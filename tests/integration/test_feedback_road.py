@@ -97,7 +97,7 @@ async def test_rows_hold_whole_texts_where_they_are_kept_and_the_sentence_where_
     environment = {"GROUNDSWELL_KAFKA": settings.kafka, "GROUNDSWELL_REDIS": settings.redis}
     said = await asyncio.to_thread(CliRunner(env=environment).invoke, cli, ["feedback", "export", "--out", str(out)])
     assert said.exit_code == 0, said.output
-    assert "3 rows: 2 of whole texts, 1 of the deciding sentence alone." in said.output
+    assert "Rows: 3; 2 of whole texts, 1 of the deciding sentence alone." in said.output
     rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert sorted((row["from"], row["entity"], row["label"]) for row in rows) == [
         ("excerpt", "Halvorn Motors", "neutral"),

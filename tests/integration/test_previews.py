@@ -74,7 +74,6 @@ async def test_a_preview_counts_what_was_told_and_what_other_settings_and_rules_
         assert found["told"]["fired"] == 1
         (episode,) = found["settings"][1]["episodes"]
         assert episode["alert"] == (await told(here))[0].data.episode_id
-        assert found["documents"] == len(documents)
         assert 0 < found["days"] < 1, "said of what there is, not of what was asked"
         rules = await done(made, await made.previews.of_rules(AskedRulePreview(text=RULE, days=1), now_ms))
         assert (rules["settings"][0]["fired"], rules["settings"][0]["by_rule"]) == (1, {"many": 1})

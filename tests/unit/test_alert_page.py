@@ -83,6 +83,21 @@ async def test_the_page_says_how_sure_it_is_and_how_often_chance_would_do_it(sit
     assert "全部标的合计每天至多 5 次误报，由上界保证" in await page(site, "/alerts/ep_9a41", HTML_ZH)
 
 
+async def test_a_story_is_called_by_what_it_begins_with_and_the_first_telling_says_what_was_left_out(
+    site: Site,
+) -> None:
+    view = believable.alert(NOW)
+    grown = {"decision": "updated", "ln_h": 14.9, "excess_by": {"story": [["s0", 9.0], ["", 3.0]]}}
+    again = {"what": "firing", "at": rfc3339(NOW), "id": "gw_2", "type": "alert.updated"}
+    show(
+        site, msgspec.structs.replace(view, timeline=[*view.timeline, again], evidence=view.evidence | {"gw_2": grown})
+    )
+    shown = await page(site, "/alerts/ep_9a41")
+    assert shown.count("It still fires.") == 3
+    assert re.search(r"<bdi>\S[^<]{10,60}</bdi><svg", shown[shown.index("by story") :])
+    assert "<bdi>s0</bdi>" not in shown
+
+
 async def test_a_measured_line_is_not_called_guaranteed(site: Site) -> None:
     view = believable.alert(NOW)
     show(site, msgspec.structs.replace(view, evidence={view.event.id: believable.EVIDENCE | {"mode": "calibrated"}}))
@@ -108,7 +123,7 @@ async def test_a_rule_of_a_user_s_own_shows_its_conditions_and_that_no_bound_hol
     shown = await page(site, "/alerts/ep_9a41")
     assert "By your rule “Ten in a quarter”" in shown
     assert "No bound on false alarms holds for this rule." in shown
-    assert "count negatives / 15 min &gt;= 10" in shown
+    assert "count negatives</span>, 15 min: <b>12</b> · ≥ 10 · holds" in shown
     assert "to 1; the alarm line" not in shown, "it was not decided by evidence"
     assert "该规则不受误报上界约束" in await page(site, "/alerts/ep_9a41", HTML_ZH)
 
@@ -130,7 +145,7 @@ async def test_evidence_that_cannot_be_read_leaves_the_page_standing(site: Site,
 
 def as_published(told: Any) -> AlertView:
     """A transition as the relay leaves it for the pages."""
-    event, kept = told.event, msgspec.json.decode(msgspec.json.encode(told.evidence))
+    event, kept = told.event, msgspec.json.decode(msgspec.json.encode({**told.evidence, "budget": 5.0}))
     step = {"what": event.data.state, "at": event.timestamp, "id": event.id, "type": event.type}
     return AlertView(
         episode=event.data.episode_id, subject=told.subject, state=event.data.state, event=event, timeline=[step],
@@ -149,6 +164,16 @@ async def test_what_the_detector_really_freezes_is_read_whole(site: Site) -> Non
         assert "false alarms a day over all subjects" in shown
         assert f"{told.evidence['floors']['stories']} stories" in shown
         assert "The last minutes and hour, as they stood then" in shown
+
+
+async def test_the_end_of_an_alert_is_explained_by_what_it_was_told_for(site: Site) -> None:
+    view = believable.alert(NOW, state="resolved", minutes_ago=100)
+    calm = {"decision": "resolved", "ln_m": {"combined": 1.0}, "ln_h": 14.9, "budget": 5.0, "mode": "guaranteed"}
+    show(site, msgspec.structs.replace(view, evidence={"gw_1": believable.EVIDENCE, view.event.id: calm}))
+    shown = await page(site, "/alerts/ep_9a41")
+    assert "Evidence 1.6 × 10¹⁰ to 1" in shown
+    assert "the evidence crossed the line" in shown
+    assert shown.count("It still fires.") == 3
 
 
 async def test_what_a_rule_of_a_user_s_own_really_freezes_is_read_whole(site: Site) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -404,3 +405,14 @@ async def test_what_was_told_is_not_known_while_redis_is_away(site: Site, tmp_pa
     done = site.parts.tuning.previews.get(asked["id"])
     site.server.connected = True
     assert (done.state, (done.found or {})["told"]) == ("done", None)
+
+
+async def test_nothing_is_shown_or_written_before_what_people_have_set_is_read(site: Site) -> None:
+    site.app.state.parts = replace(site.parts, control_read=lambda: False)
+    for method, path, body in (
+        ("GET", "/watchlists", None),
+        ("POST", "/watchlists/desk/members", {"subjects": ["AAPL"]}),
+    ):
+        answer = await send(site, method, path, body)
+        assert (answer.status_code, answer.json()["reason"]) == (503, "control_not_read")
+    assert not site.intake.written
