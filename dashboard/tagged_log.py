@@ -23,11 +23,11 @@ TURN_S = 0.02  # a batch that is not full is waited for so long
 class TaggedLog:
     """One connection, for one thread. Raises BrokerAway when it is made, too."""
 
-    def __init__(self, options: dict[str, Any], topic: str) -> None:
+    def __init__(self, admin_options: dict[str, Any], topic: str) -> None:
         self._topic = topic
         self._consumer = Consumer(
             {
-                **options,
+                **admin_options,
                 "group.id": "groundswell-search",  # librdkafka wants one; nothing is ever joined or committed
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

@@ -1,4 +1,4 @@
-"""The page of lists of the subjects that matter most: together they get half of the false-alarm budget, so they fire on less evidence.
+"""The page of lists of the subjects that matter most: two fifths of the false-alarm budget are theirs, so they fire on less evidence.
 
 `ListDesk` in parts.py does the work; how each subject stands now is the hub's.
 """
@@ -36,6 +36,7 @@ async def lists(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
+    """One list, its subjects with their figures of now."""
     return answer(request, _live(request, await tuning(request).lists.one(request.path_params["list"])))
 
 

@@ -54,7 +54,7 @@ COMMANDS = {
     "rules": ("rules", "Alerts by rules of your own: check a file, apply it, list, remove."),
     "endpoints": ("endpoints", "Add, list, test, change or remove the places that alerts go to."),
     "events": ("events", "Check a file of scheduled events: results, data releases."),
-    "watchlist": ("watchlists", "Subjects to look at first: they get half of the false-alarm budget."),
+    "watchlist": ("watchlists", "Subjects to look at first: they get two fifths of the false-alarm budget."),
     "sensitivity": ("watchlists", "How much it takes to alert, for all subjects or for one."),
     # access
     "tokens": ("tokens", "Who may use the pages: add, list or remove tokens and their roles."),

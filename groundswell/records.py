@@ -411,7 +411,7 @@ class RuleSet(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="
 
 
 class Watchlist(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="watchlist"):
-    """Subjects that somebody looks at first: all watchlists together get half of the false-alarm budget."""
+    """Subjects that somebody looks at first: all watchlists together get two fifths of the false-alarm budget."""
 
     id: str  # watchlist_<name>
     name: str

@@ -23,7 +23,7 @@ from stream.policy import Mode, Policy
 from stream.topology import SCORED
 
 FACTORS = {"fewer": 0.2, "balanced": 1.0, "more": 5.0}  # of one subject's part
-WATCHED = 0.5  # of the budget
+WATCHED = 0.5  # of the budget that is not the markets'
 OF_MARKETS = 0.2  # of the budget: a market that fires before its companies is one alert instead of many
 MOST_OWN = 0.5  # of the budget that subjects with a number of their own may take
 
@@ -49,10 +49,10 @@ def parts(
     own: Mapping[str, str | float] | None = None,
     markets: Iterable[str] = (),
 ) -> Parts:
-    """Half of the budget to the watched, unless they are half of all `subjects` or more: then nobody gains. A fifth to the markets,
-    where that is more than an equal part, and what they have already. On top, `own` words scale a subject's part (`fewer` .2, `more`
-    5) and the parts of all are scaled back to the budget; an own number is that subject's false alarms a day, and all such together
-    take half of the budget at most."""
+    """A fifth of the budget to the markets, where that is more than an equal part and what they have already; of the rest half to the
+    watched, unless they are half of all `subjects` or more: then nobody gains. On top, `own` words scale a subject's part (`fewer` .2,
+    `more` 5) and the parts of all are scaled back to the budget; an own number is that subject's false alarms a day, and all such
+    together take half of the budget at most."""
     watched, own, markets = frozenset(watched), own or {}, frozenset(markets)
     few = 0 < len(watched) < subjects / 2
     of_watched = WATCHED * subjects / len(watched) if few else 1.0

@@ -82,7 +82,17 @@ class Site:
         desk = Desk(settings, self.clock, self.view, self.intake, self.redis, KEYS, look_ups=LookUps(public))
         made = tuning(settings, TOPOLOGY, self.clock, self.view, self.intake, self.redis, KEYS)
         self.parts = Parts(
-            settings, TOPOLOGY, self.clock, KEYS, self.redis, self.hub, self.intake, Words(), desk, self.view, tuning=made
+            settings,
+            TOPOLOGY,
+            self.clock,
+            KEYS,
+            self.redis,
+            self.hub,
+            self.intake,
+            Words(),
+            desk,
+            self.view,
+            tuning=made,
         )
         self.app = make_app(self.parts)
         self.http = self.from_address("127.0.0.1")

@@ -26,7 +26,7 @@ to_option = click.option("--list", "name", default=DEFAULT, show_default=True, h
 
 @click.group()
 def watchlist() -> None:
-    """Subjects to look at first: together they get half of the false-alarm budget."""
+    """Subjects to look at first: together they get two fifths of the false-alarm budget."""
 
 
 @watchlist.command()

@@ -25,6 +25,8 @@ def test_a_beat_says_how_many_partitions_are_counted_again_and_how_far() -> None
     assert standing(parts) == {
         "state": "warming",
         "note": "2 of 3 partitions are counted again, 25% of them read; alerts wait",
+        "warming": 2,
+        "warmed": 0.25,
     }
     assert standing({2: part(7, None)}) == {"note": "1 partitions"}
 
