@@ -23,6 +23,7 @@ PASSED_ON = {
     "detect": "The surge detector against its promises: --gate NAME.",
     "loop": "What PartitionLoop costs beside a bare getmany and send.",
     "ingest": "What the way in costs: one document a message, arrays of 100, a plain aiokafka loop.",
+    "pages": "What 200 browsers cost the pages, and how soon a document moves the line.",
     "linking": "Which companies the linker finds in own-written sentences, and which it should not have.",
 }
 
