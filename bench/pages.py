@@ -32,10 +32,14 @@ from stream.topology import NEWS
 WATCHED_S = 20.0
 RATE_PER_S = 20
 SYMBOLS = ("AAPL", "MSFT", "TSLA", "AMZN", "META", "GOOGL", "NVDA", "NFLX", "INTC", "IBM", "ORCL", "CSCO")
+NEWS_OF_BOEING = (
+    "A lawsuit over a cracked hinge reaches a court in Ohio", "Layoff of four hundred at the plant near Charleston, say unions",
+    "Regulators begin a probe of two late filings", "Recall of seat rails after a warning by the agency",
+    "Quarter ends in a loss on old tankers",
+)  # fmt: skip
 DEAD = 20
-GONE_S = 45.0
+GONE_S = 90.0
 SEEN_S = 30.0
-LOOKS = 5
 LOOK_S = 0.02
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 REQUIRED = {
@@ -95,9 +99,9 @@ async def _talk(found: Stack) -> AsyncIterator[None]:
         await close_producer(producer)
 
 
-def _document(name: str, symbol: str) -> bytes:
+def _document(name: str, symbol: str, text: str = "") -> bytes:
     now_ms = round(time.time() * 1000)
-    text = f"Fraud at {symbol}: note {name} on what the auditors found {now_ms % 9973}"
+    text = text or f"Fraud at {symbol}: note {name} on what the auditors found {now_ms % 9973}"
     return msgspec.json.encode(
         InboundDocument(id=f"{name}-{now_ms}", text=text, symbols=[symbol], published_at=now_ms, source="bench")
     )
@@ -249,16 +253,15 @@ async def _line_moves(found: Stack, site: str) -> dict[str, Any]:
             )
             page = await browser.new_page()
             await page.goto(f"{site}/subjects/XNYS:BA")
-            for number in range(LOOKS):
-                before = await page.evaluate("() => document.getElementById('chart').dataset.drawn ?? '0'")
-                name = f"line{number}"
+            await page.wait_for_function("() => Number(document.getElementById('chart').dataset.drawn) > 0")
+            await asyncio.sleep(-time.time() % 60 + 3)  # all within one minute: its count is what moves
+            for number, text in enumerate(NEWS_OF_BOEING, start=1):
                 begun = time.monotonic()
-                sent = await producer.send(found.topology.name(NEWS), _document(name, "BA"), key=b"line")
-                await acknowledged([sent])
+                one = _document(f"line{number}", "BA", text)
+                await acknowledged([await producer.send(found.topology.name(NEWS), one, key=b"line")])
                 await page.wait_for_function(
-                    "(before) => (document.getElementById('chart').dataset.drawn ?? '0') !== before"
-                    " && Number(document.getElementById('chart').dataset.last) > 0",
-                    arg=before, timeout=SEEN_S * 1000,
+                    "(count) => document.getElementById('chart').dataset.last === count",
+                    arg=str(number), timeout=SEEN_S * 1000,
                 )  # fmt: skip
                 took.append(time.monotonic() - begun)
                 await asyncio.sleep(2.5)

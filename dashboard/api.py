@@ -26,6 +26,7 @@ from groundswell.shown import minute_ms
 
 MAX_CARDS = 50
 PAGE, PAGE_MOST = 50, 200
+PING_S, SEND_S = 15, 15.0  # of a stream; who reads nothing for so long is gone
 
 
 def answer(request: Request, body: Any, status: int = 200) -> Response:
@@ -168,7 +169,7 @@ async def live(request: Request) -> Response:
         return problem(
             503, "too_many_streams", f"{MAX_STREAMS} streams are open.", "Try again in some seconds.", Retry_After="10"
         )
-    return EventSourceResponse(frames, ping=15, send_timeout=20)
+    return EventSourceResponse(frames, ping=PING_S, send_timeout=SEND_S)
 
 
 def number(request: Request, name: str, default: int) -> int:

@@ -69,6 +69,8 @@ from stream.topology import SCORED, Topology
 STATIC = Path(__file__).parent / "static"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 CONTROL_AGAIN_S = 5.0
+UNREAD_BYTES = 32_768
+UNANSWERED_MS = 30_000
 
 
 def make_app(parts: Parts, door: Door | None = None) -> Starlette:
@@ -248,6 +250,10 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What a browser does not read waits in the kernel: little of it, or a dead one is noticed only after minutes.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)
         try:
             listener.bind((host.strip("[]"), settings.port))
         except OSError as error:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard import history, rows
-from dashboard.api import answer, tagged
+from dashboard.api import PING_S, SEND_S, answer, tagged
 from dashboard.live import MAX_STREAMS, Full
 from dashboard.parts import Parts, parts
 from dashboard.problems import problem
@@ -51,7 +51,7 @@ async def stream(request: Request) -> Response:
         return problem(
             503, "too_many_streams", f"{MAX_STREAMS} streams are open.", "Try again in some seconds.", Retry_After="10"
         )
-    return EventSourceResponse(_events(here, ticks, since), ping=15, send_timeout=20)
+    return EventSourceResponse(_events(here, ticks, since), ping=PING_S, send_timeout=SEND_S)
 
 
 async def _events(here: Parts, ticks: AsyncIterator[bytes], since: int | None) -> AsyncIterator[bytes]:

@@ -9,9 +9,9 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=PASSIVE
 said=$(mktemp)
 trap 'kill "$first" 2>/dev/null; rm -f "$said"' EXIT
 
-"$python" -m pytest -q tests/unit tests/contract tests/acceptance >"$said" 2>&1 &
+"$python" -m pytest -q tests/unit tests/contract tests/acceptance tests/browser >"$said" 2>&1 &
 first=$!
-"$python" -m pytest tests/integration tests/browser tests/chaos
+"$python" -m pytest tests/integration tests/chaos
 second=$?
 wait "$first"
 first_rc=$?
