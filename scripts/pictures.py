@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -93,8 +94,11 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         shoot(browser, page, "overview-en", language="en-GB", scheme="light", ready="canvas")
         shoot(browser, page, "overview-zh", language="zh-CN", scheme="dark", ready="canvas")
-        episode = alerts(page)[0]["episode"]
-        evidence = f"{page}/alerts/{episode}"
+        newest = alerts(page)[0]
+        evidence = f"{page}/alerts/{newest['episode']}"
+        subject = f"{page}/subjects/{quote(newest['subject'], safe='')}"
+        shoot(browser, subject, "subject-en", language="en-GB", scheme="light", ready="canvas")
+        shoot(browser, subject, "subject-zh", language="zh-CN", scheme="dark", ready="canvas")
         shoot(browser, evidence, "alert-en", language="en-GB", scheme="light", ready="main h1")
         shoot(browser, evidence, "alert-zh", language="zh-CN", scheme="dark", ready="main h1")
         browser.close()
