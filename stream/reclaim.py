@@ -118,12 +118,12 @@ class Reclaim:
         while True:
             try:
                 await self.look()
-            except (RedisError, BrokerAway) as error:
+            except (RedisError, BrokerAway, ClaimsLost) as error:
                 log().warning("claims_wait", error=repr(error))
             await self._clock.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Raises RedisError, BrokerAway: look again."""
+        """Raises RedisError, BrokerAway, ClaimsLost: look again."""
         mark, lives = await self._found(), await life(self._redis)
         if mark is None or mark.life != lives:
             await self._say_again()
@@ -220,6 +220,8 @@ class Reclaim:
         async def take(values: list[bytes]) -> None:
             nonlocal read
             for at in range(0, len(values), AT_ONCE):
+                if not await self._mine():
+                    raise ClaimsLost  # it was emptied again, and all that was read so far is gone with it: begin anew at once
                 told = [one for value in values[at : at + AT_ONCE] if (one := _read(value)) is not None]
                 await remember(self._redis, self._keys, told)
                 await retell(

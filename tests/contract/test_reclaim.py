@@ -1,5 +1,7 @@
 """Claims after a loss, on a real and on the embedded Redis: none is made while they are gone; what comes back decides as before."""
 
+import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
@@ -16,7 +18,7 @@ from groundswell.keys import Keys
 from groundswell.records import Document, Source, Tagged
 from groundswell.settings import Settings
 from stream import generation
-from stream.claims import Claim, Claimed, claim, remember, retell
+from stream.claims import Claim, Claimed, claim, digest, remember, retell
 from stream.reclaim import Mark, Reclaim
 from stream.topology import Topology
 
@@ -179,3 +181,44 @@ async def test_what_was_given_up_is_not_said_again(client: Any) -> None:
     await keeper.look()
     answers = await claim(client, KEYS, [(Source(7, number), document) for number, (_, document) in enumerate(read)])
     assert [answer.claim for answer in answers] == [Claim.NEW, Claim.NEW, Claim.DUPLICATE]
+
+
+async def test_a_redis_that_is_emptied_while_it_is_read_back_is_read_back_from_the_beginning_at_once(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"Word{n} of {n * 7919 % 1009} things that nobody said before, number {n * 31}" for n in range(1_500)]
+    documents = [said(f"d{n}", text) for n, text in enumerate(texts)]
+    log = [msgspec.json.encode(tagged(one, n, digest(one), echo=False)) for n, one in enumerate(documents)]
+    batches, emptied = [log[:500], log[500:1_000], log[1_000:]], asyncio.Event()
+    given: list[int] = []
+
+    @contextlib.asynccontextmanager
+    async def reader(*_: Any) -> AsyncIterator[None]:
+        yield None
+
+    async def bounds(_: Any) -> tuple[dict[int, int], dict[int, int]]:
+        return {0: 0}, {0: len(log)}
+
+    async def since(_: Any, at_ms: dict[int, int], ends: dict[int, int]) -> dict[int, int]:
+        return dict.fromkeys(at_ms, 0)
+
+    async def read(_: Any, starts: dict[int, int], ends: dict[int, int], take: Any) -> None:
+        if starts == ends or starts[0] == ends[0]:
+            return
+        for number, batch in enumerate(batches):
+            if number == 1 and not emptied.is_set():
+                emptied.set()
+                await client.flushdb()
+            given.append(number)
+            await take(batch)
+
+    for name, fake in (("reader", reader), ("bounds", bounds), ("since", since), ("read", read)):
+        monkeypatch.setattr(f"stream.reclaim.readback.{name}", fake)
+    keeper = Reclaim(Settings(), Topology("ns"), client, ManualClock(NOW_MS))
+    with pytest.raises(ClaimsLost):
+        await keeper.look()
+    assert given == [0, 1], "the rest would be read for nothing"
+    await keeper.look()
+    assert keeper.standing is not None
+    again = await claimed(client, keeper, [(Source(1, n), one) for n, one in enumerate(documents[:3])])
+    assert [one.claim for one in again] == [Claim.DUPLICATE] * 3
