@@ -1,6 +1,10 @@
-"""A rule of a user's own on running processes: in force within seconds without a restart, told to an endpoint, ended when removed."""
+"""A rule of a user's own on running processes: in force within seconds without a restart, told to an endpoint, ended when removed.
+
+The page's process is killed in between: alerts do not need it, and it is there again afterwards.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -9,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 
 from alerts import endpoints
@@ -95,29 +100,42 @@ async def heard(receiver: Receiver, kind: str) -> dict[str, Any]:
             await asyncio.sleep(0.1)
 
 
+async def shown(port: int, episode: str) -> dict[str, Any]:
+    """What the page says of it, as soon as it is there again."""
+    async with asyncio.timeout(WAIT_S), aiohttp.ClientSession() as session:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"http://127.0.0.1:{port}/api/v1/alerts/{episode}") as answer:
+                    if answer.status == 200:
+                        found: dict[str, Any] = await answer.json()
+                        return found
+            await asyncio.sleep(0.2)
+
+
 async def test_a_rule_is_in_force_within_five_seconds_and_its_alert_reaches_an_endpoint(
-    tmp_path: Path, record_property: Any
+    tmp_path: Path, record_property: Any, unused_tcp_port: int
 ) -> None:
-    receiver, texts = Receiver(), iter(TEXTS)
+    receiver, texts, port = Receiver(), iter(TEXTS), unused_tcp_port
     url = await receiver.start()
     file = tmp_path / "desk.toml"
     file.write_text(FILE, encoding="utf-8")
-    stages = [stage for stage in STAGES if stage != "dashboard"]
     try:
         settings = Settings(
             state_dir=str(tmp_path), model="scripted", deliver_http=True, deliver_allow=[url.split("/")[2]], drain_s=2.0,
-            port=0, log="json", lateness_s=1.0, idle_s=2.0,
+            port=port, log="json", lateness_s=1.0, idle_s=2.0,
         )  # fmt: skip
-        async with stack(settings, stages=stages) as found:
-            await found.ready(stages)
+        async with stack(settings) as found:
+            await found.ready(STAGES)
             await subscribe(found, receiver, url)
             await push(found, texts, 20, 19)  # before the rule: the window of a quarter of an hour is past them
             (checked,) = await ran(found, "rules", "check", str(file))
             started_s = time.monotonic()
             applied = await ran(found, "rules", "apply", str(file), "--wait", "30")
             in_force_s = time.monotonic() - started_s
+            found.processes["dashboard"].kill()
             await push(found, texts, 4, 4, 4, 3.5)
             event = await heard(receiver, "alert.firing")
+            page = await shown(port, event["data"]["episode_id"])
             listed = await ran(found, "rules", "list")
             removed = await ran(found, "rules", "remove", "apple-talk")
             await push(found, texts, 0)
@@ -141,3 +159,5 @@ async def test_a_rule_is_in_force_within_five_seconds_and_its_alert_reaches_an_e
     assert removed["in_force"]
     assert (over["data"]["episode_id"], over["data"]["rule"]["id"]) == (data["episode_id"], "apple-talk")
     assert after["rules"] == []
+    assert found.ended["dashboard"] == 1
+    assert (page["episode"], page["state"]) == (data["episode_id"], "firing")
