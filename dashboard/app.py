@@ -70,7 +70,7 @@ STATIC = Path(__file__).parent / "static"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 CONTROL_AGAIN_S = 5.0
 UNREAD_BYTES = 32_768
-UNANSWERED_MS = 30_000
+UNANSWERED_MS = 25_000
 
 
 def make_app(parts: Parts, door: Door | None = None) -> Starlette:
