@@ -1,5 +1,6 @@
 """What a request carries, read no further than one message may be long, checked, and signed by who sends it."""
 
+import asyncio
 from typing import TypeVar
 
 import msgspec
@@ -7,19 +8,24 @@ from starlette.requests import Request
 
 from dashboard import access
 from groundswell.connect import MAX_MESSAGE_BYTES
-from groundswell.errors import MessageTooLarge, NestedTooDeep, NotJson, NotUtf8, WrongShape
+from groundswell.errors import BodyTooSlow, MessageTooLarge, NestedTooDeep, NotJson, NotUtf8, WrongShape
 
 T = TypeVar("T")
+WHOLE_S = 30.0
 SHAPES = "docs/api.md and GET /api/v1/openapi.json show the body of each request."
 
 
 async def limited(request: Request) -> bytes:
-    """The bytes. Raises MessageTooLarge."""
+    """The bytes. Raises MessageTooLarge, BodyTooSlow."""
     read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > MAX_MESSAGE_BYTES:
-            raise MessageTooLarge
+    try:
+        async with asyncio.timeout(WHOLE_S):
+            async for chunk in request.stream():
+                read += chunk
+                if len(read) > MAX_MESSAGE_BYTES:
+                    raise MessageTooLarge
+    except TimeoutError as error:
+        raise BodyTooSlow(f"The body was not whole after {WHOLE_S:g} s.") from error
     return bytes(read)
 
 

@@ -8,6 +8,7 @@ from groundswell.errors import GroundswellError, RedisAway, Retryable
 
 STATUS = {
     "message_too_large": 413,
+    "body_too_slow": 408,
     "text_too_long": 413,
     "no_such_endpoint": 404,
     "no_such_letter": 404,

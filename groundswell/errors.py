@@ -112,6 +112,13 @@ class MessageTooLarge(Refused):
     remedy = "Send fewer documents in one message."
 
 
+class BodyTooSlow(Refused):
+    """A request's body that does not come to its end."""
+
+    reason = "body_too_slow"
+    remedy = "Send the whole body within half a minute; an array of documents may go in several requests."
+
+
 class TooManyDocuments(Refused):
     """The array holds more than 500 documents."""
 
