@@ -92,7 +92,7 @@ WORDS: dict[Tongue, dict[str, str]] = {
         "at": "at", "what": "what", "event": "event",
     },
     "zh": {
-        "notice": "提示", "warning": "预警", "critical": "严重",
+        "notice": "提示", "warning": "警告", "critical": "严重",
         "growing": "上升", "steady": "持平", "fading": "消退",
         "guaranteed": "全部标的合计每天至多 {0:g} 次误报，由上界保证",
         "calibrated": "全部标的合计每天约 {0:g} 次误报，按模拟舆情实测",

@@ -16,7 +16,7 @@ _OF = {
     "en": {"negatives": "negative texts", "mentions": "texts", "reach": "texts with their echoes"},
     "zh": {"negatives": "负面", "mentions": "提及", "reach": "含转载的声量"},
 }
-_SEVERITY = {"notice": "提示", "warning": "预警", "critical": "严重"}
+_SEVERITY = {"notice": "提示", "warning": "警告", "critical": "严重"}
 
 
 def means(rule: Rule, subjects: int | None = None) -> dict[str, str]:
