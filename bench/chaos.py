@@ -51,6 +51,9 @@ from groundswell.errors import BrokerAway
 
 ONSET_MINUTES = 12  # an episode begins so near to where its surge was planted
 DRAINED_S = 240.0
+RECOVERED_S = 180.0
+# Beside both: after a flush tag reads back what it claimed, all of it before it goes on, and the calm run is as fast as the stages are.
+READ_BACK_DOCS_S = 500.0
 STILL_S = 1.5
 LOOKED_S = 30.0  # a look that takes longer saw nothing
 LEFT_S = 300.0  # millions of keys
@@ -74,8 +77,16 @@ class Asked:
     calm: bool = True
     rate: float = 0.0  # documents a second; 0: so that they last as long as the faults
     command: tuple[str, ...] = COMMAND
-    recovered_s: float = 180.0  # after a blow; then it counts as never
-    drained_s: float = DRAINED_S
+    recovered_s: float = 0.0  # after a blow; then it counts as never; 0: as long as so many documents may take
+    drained_s: float = 0.0  # likewise
+
+    @property
+    def recovers_s(self) -> float:
+        return self.recovered_s or RECOVERED_S + self.docs / READ_BACK_DOCS_S
+
+    @property
+    def drains_s(self) -> float:
+        return self.drained_s or DRAINED_S + self.docs / READ_BACK_DOCS_S
 
 
 @dataclass
@@ -178,7 +189,7 @@ async def travel(
         try:
             await found.ready()
             async with pusher(found, made.sent, chance, rate if faults else RATE_CALM) as pushing:
-                chaos = Chaos(found, pushing, chance, asked.hit or asked.stages, asked.recovered_s)
+                chaos = Chaos(found, pushing, chance, asked.hit or asked.stages, asked.recovers_s)
                 for number, kind in enumerate(faults):
                     await chaos.strike(kind, len(made.sent) * (number + 1) // (len(faults) + 1))
                     told((number + 1) / len(faults) * 0.8)
@@ -192,7 +203,7 @@ async def travel(
 
 async def until_drained(found: Road, asked: Asked, told: Callable[[float], None]) -> str:
     """Until nothing is unread and nothing waits to be told, twice in a row; when the time is over, what is left over."""
-    end_s, still, seen = time.monotonic() + asked.drained_s, 0, ""
+    end_s, still, seen = time.monotonic() + asked.drains_s, 0, ""
     while still < 2:
         if time.monotonic() > end_s:
             return seen or "all is read, but for too short"
@@ -203,7 +214,7 @@ async def until_drained(found: Road, asked: Asked, told: Callable[[float], None]
             still = 0 if seen else still + 1
         except (RedisError, KafkaError, OSError, BrokerAway) as error:  # a TimeoutError is an OSError
             seen = f"no look: {error!r}"
-        told(0.8 + 0.2 * (1 - max(0.0, end_s - time.monotonic()) / asked.drained_s))
+        told(0.8 + 0.2 * (1 - max(0.0, end_s - time.monotonic()) / asked.drains_s))
         await asyncio.sleep(STILL_S)
     return ""
 
