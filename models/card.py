@@ -89,7 +89,7 @@ The same by `groundswell evaluate SET` (docs/data.md says where the public sets 
 | headlines | SEntFiN 1.0, Copyright (c) 2021 Ankur Sinha, Satishwar Kedas, Rishu Kumar, Pekka Malo; nine tenths of the headlines, each company with its polarity | MIT |
 | news | NWGI as in FinLoRA, machine-made grades, positive and negative only, weight 0.3 | OpenMDW-1.0 / MIT |
 | words | the formal and informal Chinese finance lexicon of Yao et al. 2021, from the package cntext, Copyright (c) 2022 DaDeng; each word a text of its own, weight 0.3 | MIT |
-| own rows | synthetic sentences with slots, written for this project in each language (`models/rows`): {skeletons}{agreement} | Apache-2.0 |
+| own rows | synthetic sentences with slots, written for this project in each language (`models/rows`): {skeletons}; {translated} of the learned ones once more in the other language{agreement} | Apache-2.0 |
 
 No text of the public sets is part of this folder. Names are masked or swapped in training, so that a company's name is
 no verdict. Beside training, and only to measure: FiQA-SA, StockEmotions, FinCUGE (FinFE, FinNL).
@@ -155,6 +155,7 @@ def text(folder: Path, config: Config, results: dict[str, dict[str, Any]], drawn
         beside=beside(results),
         pictures="\n\n".join(f"![{Path(name).stem.replace('-', ' ')}]({name})" for name in drawn),
         skeletons=skeletons,
+        translated=f"{sum(len(rows.translated(lang)) for lang in ("zh", "en")):,}",
         agreement=agreement(rows.FOLDER / "README.md"),
         failures=failures(),
     )

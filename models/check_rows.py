@@ -94,14 +94,16 @@ def check(folder: Path = rows.FOLDER, data: Path | None = None) -> Report:
     problems: list[Problem] = []
     skeletons = {language: list(skeletons_of(folder, language, problems)) for language in LANGUAGES}
     evaluated = list(evaluated_of(folder, problems))
-    spread = {}
+    spread, every = {}, list(evaluated)
     for language, found in skeletons.items():
         fillers = rows.slots(language, folder)
         lines = [line_of(row, language) for row in found]
+        both = [*lines, *translations_of(folder, language, problems)]
+        every += both
         problems += shared_fillers(language, fillers)
-        problems += [problem for line in lines for problem in unfit(line, fillers)]
-        problems += copies(lines)
-        problems += given_away(lines, [line for line in evaluated if line.language == language])
+        problems += [problem for line in both for problem in unfit(line, fillers)]
+        problems += copies(both)
+        problems += given_away(both, [line for line in evaluated if line.language == language])
         spread[language] = spread_of(found, lines)
         problems += [
             Problem("cell", f"{language}.jsonl", cell, "no row")
@@ -110,7 +112,7 @@ def check(folder: Path = rows.FOLDER, data: Path | None = None) -> Report:
         ]
     problems += [problem for line in evaluated for problem in unfit(line, rows.slots(line.language, folder))]
     if data:
-        problems += leaks([*(line_of(row, name) for name in LANGUAGES for row in skeletons[name]), *evaluated], data)
+        problems += leaks(every, data)
     return Report(spread, dict(Counter(line.file for line in evaluated)), problems, str(data) if data else None)
 
 
@@ -133,6 +135,18 @@ def skeletons_of(folder: Path, language: str, problems: list[Problem]) -> Iterat
 
 def line_of(row: rows.Row, language: str) -> Line:
     return Line(f"{language}.jsonl", language, row.skeleton, row.label, rows.part_of(row.skeleton))
+
+
+def translations_of(folder: Path, language: str, problems: list[Problem]) -> Iterator[Line]:
+    """The translations into one language: learned from, whatever their own hash says."""
+    name = f"{language}_translated.jsonl"
+    try:
+        known = rows.translated(language, folder)
+    except rows.BadRow as error:
+        if str(error) not in {problem.why for problem in problems}:  # the originals may be what cannot be read
+            problems.append(Problem("unreadable", name, "", str(error)))
+        return
+    yield from (Line(name, language, row.skeleton, row.label, "train") for row in known)
 
 
 def evaluated_of(folder: Path, problems: list[Problem]) -> Iterator[Line]:

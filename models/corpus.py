@@ -27,7 +27,7 @@ class Sample:
     topic_texts: int = 7_000
     nwgi_texts: int = 1_500
     yao_words: int = 2_500
-    fillings: int = 2
+    fillings: int = 1
     joined: float = 0.25  # the share of own rows that become one sentence among neutral ones
 
 
@@ -69,6 +69,8 @@ class Corpus:
             name: {language: [row for row in own[language] if rows.part_of(row.skeleton) == name] for language in own}
             for name in ("train", "dev")
         }
+        for language in own:
+            part["train"][language] += rows.translated(language)
         slots = {language: rows.slots(language) for language in own}
         return cls([], [], [], [], [], part["train"], slots, [], [], [], part["dev"])
 

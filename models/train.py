@@ -46,6 +46,7 @@ BATCH_TOKENS, BATCH_TEXTS = 1_536, 48
 BUCKET = 1_024  # texts sorted by length among this many, so that batches are even but not always the same
 SMOOTHING = 0.05
 TWEET_TOPIC_WEIGHT = 0.5
+AGREEMENT_WEIGHT = 1.0
 DROPOUT = 0.1
 # Kept in float32: they are small, and their sums are the explanation.
 HEADS = ("sentiment.", "topics.", "target.", "tweet_topics.", "style.")
@@ -55,10 +56,12 @@ CURVE, CURVE_EVERY_STEPS = "curve.csv", 20
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run does. `trained_from`: the first layer that learns; rates are AdamW's peak rates, the body's that of its
-    last layer, each one below learning `layer_decay` times as fast."""
+    """What a run does. `twice_from`: the first epoch in which each text is read twice under different dropout, and both
+    readings are to agree; `trained_from`: the first layer that learns; rates are AdamW's peak rates, the body's that of
+    its last layer, each one below learning `layer_decay` times as fast."""
 
-    epochs: int = 3
+    epochs: int = 4
+    twice_from: int = 2
     trained_from: int = 0
     body_rate: float = 2e-4
     layer_decay: float = 0.85
@@ -122,7 +125,7 @@ def train(
     )
     weights = initial_weights(started, recipe)
     steps = [
-        batch
+        batch if epoch < recipe.twice_from else twice(batch)
         for epoch in range(recipe.epochs)
         for batch in batches(
             corpus.epoch(epoch, recipe.seed, recipe.sample), config, tokenizer, random.Random(recipe.seed + epoch)
@@ -186,13 +189,15 @@ def one_byte_rows(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed texts, shortest first, with the mentions whose polarity is known and the labels of those."""
+    """Packed texts, shortest first, with the mentions whose polarity is known and the labels of those. `twice`: each
+    text and each mention is there twice in a row."""
 
     ids: Tensor
     lengths: list[int]
     examples: list[Example]
     places: list[Place]
     place_labels: list[int]
+    twice: bool = False
 
 
 def batches(
@@ -230,6 +235,19 @@ def batches(
     return made
 
 
+def twice(batch: Batch) -> Batch:
+    """Each text twice in a row; dropout will read it differently."""
+    texts = batch.ids.split(batch.lengths)
+    return Batch(
+        torch.cat([ids for text in texts for ids in (text, text)]),
+        [length for length in batch.lengths for _ in range(2)],
+        [example for example in batch.examples for _ in range(2)],
+        [place._replace(text=2 * place.text + reading) for place in batch.places for reading in (0, 1)],
+        [label for label in batch.place_labels for _ in range(2)],
+        twice=True,
+    )
+
+
 def learn(
     weights: Weights,
     log_priors: Tensor,
@@ -264,6 +282,8 @@ def learn(
                     weights, config, batch.ids, batch.lengths, first_layer=recipe.trained_from, dropout=DROPOUT
                 )
             loss = loss_of(weights, log_priors, hidden.float(), batch)
+            if batch.twice:
+                loss = loss + AGREEMENT_WEIGHT * disagreement(weights, hidden.float(), batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
@@ -361,6 +381,24 @@ def loss_of(
         )
         loss = loss + each / len(examples)
     return loss
+
+
+def disagreement(weights: Weights, hidden: Tensor, batch: Batch) -> Tensor:
+    """How far the two readings of a batch that is there twice lie apart: half the symmetric divergence of what they say
+    of sentiment, topics and mentions, each a mean over its texts or mentions (R-Drop: Liang et al. 2021,
+    arXiv 2106.14448)."""
+    pooled = pool(hidden, batch.lengths)
+    sentiment = functional.linear(pooled, weights["sentiment.weight"], weights["sentiment.bias"]).log_softmax(1)
+    topics = functional.linear(pooled, weights["topics.weight"], weights["topics.bias"])
+    said = [sentiment, torch.stack((functional.logsigmoid(topics), functional.logsigmoid(-topics)), 2)]
+    if batch.places:
+        views = targets.views(hidden, pooled, batch.lengths, batch.places)
+        said.append(targets.logits(weights, views).log_softmax(1))
+    apart = hidden.new_zeros(())
+    for logs in said:
+        a, b = logs[0::2], logs[1::2]
+        apart = apart + ((a.exp() - b.exp()) * (a - b)).sum() / (2 * len(a))
+    return apart
 
 
 def save(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models import check_rows, near_copies
 from models.check_rows import Problem, check
 from models.labels import SENTIMENTS, TOPICS
-from models.rows import BadRow, Row, fill, part_of
+from models.rows import BadRow, Row, fill, part_of, translated
 
 NAMES = ["Alfa Steel", "Beta Foods", "Gamma Air"]
 FILLERS = {
@@ -126,6 +126,7 @@ def folder(tmp_path):
     """Rows so few that all cells of the grid are empty, and otherwise in order."""
     for language in check_rows.LANGUAGES:
         (tmp_path / f"slots_{language}.json").write_text(json.dumps(FILLERS))
+        write(tmp_path, f"{language}_translated", [])
     write(tmp_path, "en", [row("{ORG} cuts its dividend after a poor harvest")])
     write(tmp_path, "zh", [row("{ORG}因原料涨价下调全年指引")])
     write(tmp_path, "pairs", [{"en": "Oil is up", "zh": "油价上涨", "label": "positive"}])
@@ -201,6 +202,38 @@ def test_a_test_row_that_a_training_row_gives_away_is_found(folder):
     measured = part_named("test", "{ORG} cuts its dividend after a bad harvest in the south")
     write(folder, "en", [row(measured), row(learned)])
     assert [(problem.kind, problem.text) for problem in problems(folder)] == [("given away", learned)]
+
+
+def test_a_translation_says_what_its_original_says(folder):
+    original = {**row(part_named("train", "{A} sues {B}"), "neutral"), "targets": {"A": "neutral", "B": "negative"}}
+    write(folder, "en", [original])
+    told = {"of": original["skeleton"], "skeleton": "{A}起诉{B}"}
+    write(folder, "zh_translated", [told, told])
+    (found,) = translated("zh", folder)
+    assert found == Row("{A}起诉{B}", "neutral", targets={"A": "neutral", "B": "negative"})
+
+
+@pytest.mark.parametrize(
+    ("part", "skeleton", "why"),
+    [("test", "{A}起诉{B}", "not a translation of"), ("dev", "{A}起诉{B}", "not a translation of"), ("train", "{A}败诉", "letters")],
+)  # fmt: skip
+def test_a_translation_of_what_is_measured_or_without_a_company_is_refused(folder, part, skeleton, why):
+    original = {**row(part_named(part, "{A} sues {B}"), "neutral"), "targets": {"A": "neutral", "B": "negative"}}
+    write(folder, "en", [original])
+    write(folder, "zh_translated", [{"of": original["skeleton"], "skeleton": skeleton}])
+    with pytest.raises(BadRow, match=why):
+        translated("zh", folder)
+    assert "unreadable" in [problem.kind for problem in problems(folder)]
+
+
+def test_a_translation_that_gives_a_test_row_away_is_found(folder):
+    measured = part_named("test", "{ORG} cuts its dividend after a very poor harvest of apples")
+    original = part_named("train", "{ORG}因苹果歉收削减股息")
+    write(folder, "en", [row(measured)])
+    write(folder, "zh", [row(original)])
+    write(folder, "en_translated", [{"of": original, "skeleton": measured + " again"}])
+    (found,) = problems(folder)
+    assert (found.kind, found.file) == ("given away", "en_translated.jsonl")
 
 
 @pytest.mark.parametrize(

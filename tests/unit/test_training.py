@@ -125,6 +125,37 @@ def test_each_mention_is_learned_from_the_tokens_it_stands_on(lesson):
     assert sorted((words.strip(" ▁"), label) for words, label in seen) == [("a", 1), ("loss", 0), ("profit", 2)]
 
 
+def test_two_readings_of_a_text_are_drawn_together(lesson):
+    config, started, steps, recipe = lesson
+    batch = max((train.twice(step) for step in steps), key=lambda step: len(set(step.lengths)))
+    assert [text.sum().item() for text in batch.ids.split(batch.lengths)][0::2] == [
+        text.sum().item() for text in batch.ids.split(batch.lengths)
+    ][1::2]
+
+    def apart(dropout):
+        torch.manual_seed(0)
+        hidden = train.forward(weights, config, batch.ids, batch.lengths, dropout=dropout)
+        return train.disagreement(weights, hidden, batch)
+
+    weights = train.initial_weights(started, recipe)
+    weights = {name: tensor * (20 if name.endswith("t.weight") else 1) for name, tensor in weights.items()}
+    assert apart(0.0).item() == pytest.approx(0, abs=1e-6)
+    assert apart(0.5).item() > 0.001
+
+
+def test_a_mention_stays_where_it_is_in_a_text_that_is_there_twice(lesson):
+    config, started, _, _ = lesson
+    tokenizer = body.tokenizer_of(started.pieces, 3)
+    examples = [Example("profit loss", "own-en", 0, targets=((7, 11, 0),)), Example("good", "own-en", 2)]
+    (batch,) = train.batches(examples, config, tokenizer, random.Random(0))
+    again = train.twice(batch)
+    starts = np.cumsum([0, *again.lengths])
+    where = [again.ids[starts[place.text] + place.first].item() for place in again.places]
+    assert tokenizer.decode(where).split() == ["▁loss", "▁loss"]
+    assert [place.text for place in again.places] == [2, 3]
+    assert [example.text for example in again.examples] == ["good", "good", "profit loss", "profit loss"]
+
+
 def test_a_run_that_was_cut_off_ends_with_the_same_weights(lesson, tmp_path, monkeypatch):
     whole = learned(lesson, tmp_path / "whole")
     monkeypatch.setattr(train, "CHECKPOINT_EVERY_S", 0)
