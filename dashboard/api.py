@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import history, rows
-from dashboard.body import limited
+from dashboard import rows
+from dashboard.entry.body import limited
 from dashboard.live import MAX_STREAMS, MAX_TOPICS, Full
 from dashboard.parts import parts
 from dashboard.problems import problem
+from dashboard.subjects import history
 from groundswell.beat import beats
 from groundswell.decisions import SubjectState
 from groundswell.errors import WrongShape

@@ -23,36 +23,26 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dashboard import (
-    alert,
-    api,
-    consumers,
-    desk,
-    documents,
-    endpoints,
-    feedback,
-    login,
-    openapi,
-    overview,
-    pages,
-    rules,
-    subject,
-    system,
-    tokens,
-    watchlists,
-)
-from dashboard.access import Access
-from dashboard.audit import Trail
-from dashboard.counting import Counting
-from dashboard.door import Door, Doorkeeper
-from dashboard.guards import OwnOrigin, SecurityHeaders
-from dashboard.intake import Intake
+from dashboard import api, openapi, pages
+from dashboard.alerts import alert, consumers, feedback
+from dashboard.archive import documents
+from dashboard.control import desk, endpoints, rules, watchlists
+from dashboard.control.intake import Intake
+from dashboard.entry import login, tokens
+from dashboard.entry.access import Access
+from dashboard.entry.audit import Trail
+from dashboard.entry.door import Door, Doorkeeper
+from dashboard.entry.guards import OwnOrigin, SecurityHeaders
+from dashboard.entry.rates import Rates
+from dashboard.health import system
+from dashboard.health.counting import Counting
+from dashboard.home import overview
 from dashboard.live import Hub
 from dashboard.parts import MakeDesk, MakeInstallation, MakeTuning, Parts
-from dashboard.prices import Prices
-from dashboard.prices import follow as follow_prices
 from dashboard.problems import from_error, from_redis
-from dashboard.rates import Rates
+from dashboard.subjects import subject
+from dashboard.subjects.prices import Prices
+from dashboard.subjects.prices import follow as follow_prices
 from dashboard.words import Words
 from groundswell import beat, control
 from groundswell.clock import Clock

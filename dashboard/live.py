@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from dashboard.counting import Counting
+from dashboard.health.counting import Counting
 from dashboard.rows import alert_row, pulse, subject_row
 from groundswell.clock import Clock
 from groundswell.errors import RedisAway

@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from dashboard import roles
+from dashboard.alerts.feedback import AskedFeedback
 from dashboard.api import answer
-from dashboard.feedback import AskedFeedback
-from dashboard.letters import AskedLetters
+from dashboard.entry import roles
+from dashboard.entry.tokens import AskedToken
+from dashboard.health.letters import AskedLetters
 from dashboard.parts import parts
-from dashboard.tokens import AskedToken
 from groundswell import __version__
 from groundswell.asked import (
     AskedAcknowledgement,

@@ -10,12 +10,12 @@ from typing import Protocol, cast
 from redis.asyncio import Redis
 from starlette.requests import Request
 
-from dashboard.heard import Heard
-from dashboard.installation import Installation
-from dashboard.intake import Intake
+from dashboard.archive.sifting import Sieves
+from dashboard.control.intake import Intake
+from dashboard.health.installation import Installation
+from dashboard.home.heard import Heard
 from dashboard.live import Hub
-from dashboard.prices import Prices
-from dashboard.sifting import Sieves
+from dashboard.subjects.prices import Prices
 from dashboard.words import Words
 from groundswell.asked import (
     AskedAcknowledgement,

@@ -13,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from dashboard import access, preferences, rows
+from dashboard import preferences, rows
+from dashboard.entry import access
 from dashboard.parts import parts
 from dashboard.words import LANGUAGES, TAGS, language_of
 from groundswell.times import rfc3339

@@ -1,7 +1,7 @@
 """What people say of alerts and labels: written to the topic `feedback`, followed from there, and counted one voice a person.
 
-The pages write (dashboard/feedback.py) and `groundswell feedback` reads; feedback_rows.py makes training rows of it. The newest KEPT words
-are followed: who wants older ones reads the topic, which holds them for 400 days.
+The pages write (dashboard/alerts/feedback.py) and `groundswell feedback` reads; feedback_rows.py makes training rows of it. The newest
+KEPT words are followed: who wants older ones reads the topic, which holds them for 400 days.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What is wrong with an installation, as findings with a name each: the command line says them in English, the system page in its language.
 
-Pure. groundswell/commands/look.py and dashboard/readings.py gather what is judged here.
+Pure. groundswell/commands/look.py and dashboard/health/readings.py gather what is judged here.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

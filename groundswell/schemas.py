@@ -1,7 +1,7 @@
 """The formats that others build on, as documents: JSON Schema of each record, AsyncAPI 3 of the public topics.
 
 Made from records.py and stream/topology.py, so that they cannot say anything else than the code does. `groundswell schema`
-and `groundswell asyncapi` print them, the pages' process serves them (dashboard/consumers.py).
+and `groundswell asyncapi` print them, the pages' process serves them (dashboard/alerts/consumers.py).
 """
 
 from typing import Any

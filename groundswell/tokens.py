@@ -1,7 +1,7 @@
-"""Tokens: who may use the pages and the interface, and as what. Pure; commands/tokens.py and dashboard/tokens.py are the doors.
+"""Tokens: who may use the pages and the interface, and as what. Pure; commands/tokens.py and dashboard/entry/tokens.py are the doors.
 
 A token is `gsw_` and 32 random bytes, shown once. What is kept on the control topic is its SHA-256: with so much chance in it there
-is nothing to guess, so no slow hash is needed. dashboard/access.py says what a role may do.
+is nothing to guess, so no slow hash is needed. dashboard/entry/access.py says what a role may do.
 """
 
 import base64

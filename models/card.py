@@ -155,7 +155,7 @@ def text(folder: Path, config: Config, results: dict[str, dict[str, Any]], drawn
         beside=beside(results),
         pictures="\n\n".join(f"![{Path(name).stem.replace('-', ' ')}]({name})" for name in drawn),
         skeletons=skeletons,
-        translated=f"{sum(len(rows.translated(lang)) for lang in ("zh", "en")):,}",
+        translated=f"{sum(len(rows.translated(lang)) for lang in ('zh', 'en')):,}",
         agreement=agreement(rows.FOLDER / "README.md"),
         failures=failures(),
     )

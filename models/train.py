@@ -237,7 +237,7 @@ def batches(
 
 def twice(batch: Batch) -> Batch:
     """Each text twice in a row; dropout will read it differently."""
-    texts = batch.ids.split(batch.lengths)
+    texts = torch.split(batch.ids, batch.lengths)
     return Batch(
         torch.cat([ids for text in texts for ids in (text, text)]),
         [length for length in batch.lengths for _ in range(2)],

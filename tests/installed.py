@@ -15,7 +15,7 @@ import msgspec
 import uvicorn
 
 from dashboard.app import Server, make_app
-from dashboard.installation import Broker, Figures, ModelCard, Resent
+from dashboard.health.installation import Broker, Figures, ModelCard, Resent
 from groundswell.beat import Beat
 from groundswell.books import NEWEST, Counts
 from groundswell.errors import BrokerAway

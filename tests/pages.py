@@ -11,7 +11,7 @@ import httpx
 from alerts.desk import Desk
 from alerts.guard import LookUps
 from dashboard.app import make_app
-from dashboard.intake import Intake
+from dashboard.control.intake import Intake
 from dashboard.live import Hub
 from dashboard.parts import Parts
 from dashboard.words import Words

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer
 
-from dashboard.past import Entry
-from dashboard.sifting import Errand, Sieves, answer
+from dashboard.archive.past import Entry
+from dashboard.archive.sifting import Errand, Sieves, answer
 from groundswell.embedded import Services
 from groundswell.errors import BrokerAway
 from groundswell.records import Mention, Row, Source, Tagged

@@ -1,5 +1,5 @@
 """What the system page may ask of the whole installation: broker, books of deliver, model, dead letters. The edge for `Installation` in
-dashboard/installation.py, since pages import none of the parts that answer here.
+dashboard/health/installation.py, since pages import none of the parts that answer here.
 
 What reads Kafka runs apart from the loop that serves pages (groundswell/apart.py), one at a time, with a deadline.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alerts import lanes
-from dashboard.installation import Broker, Figures, ModelCard, Resent
+from dashboard.health.installation import Broker, Figures, ModelCard, Resent
 from groundswell import health
 from groundswell.apart import apart
 from groundswell.books import Counts

@@ -10,10 +10,10 @@ import httpx
 import msgspec
 import pytest
 
-from dashboard import sifting
 from dashboard.app import make_app
-from dashboard.past import Bounds
-from dashboard.search import Query
+from dashboard.archive import sifting
+from dashboard.archive.past import Bounds
+from dashboard.archive.search import Query
 from groundswell.errors import BrokerAway
 from groundswell.records import Row
 from tests.pages import Site, open_site

@@ -18,10 +18,10 @@ import redis as redis_client
 
 from alerts.desk import Desk
 from dashboard import app
-from dashboard.access import Access
-from dashboard.audit import Trail
-from dashboard.door import Door
-from dashboard.rates import Rates
+from dashboard.entry.access import Access
+from dashboard.entry.audit import Trail
+from dashboard.entry.door import Door
+from dashboard.entry.rates import Rates
 from groundswell import embedded
 from groundswell import settings as all_settings
 from groundswell.clock import SystemClock

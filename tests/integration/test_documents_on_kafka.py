@@ -16,12 +16,12 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AclOperation, AdminClient, NewTopic, ResourceType
 
-from dashboard import sifting
 from dashboard.app import make_app
+from dashboard.archive import sifting
+from dashboard.archive.past import Bounds
+from dashboard.archive.search import Query
+from dashboard.archive.sifting import Errand, Sieves
 from dashboard.parts import Parts
-from dashboard.past import Bounds
-from dashboard.search import Query
-from dashboard.sifting import Errand, Sieves
 from groundswell.connect import admin_options
 from groundswell.errors import BrokerAway, WrongShape
 from groundswell.records import Row, Tagged
@@ -184,7 +184,7 @@ async def test_the_searchers_end_with_the_pages(embedded: str) -> None:
 
 async def test_a_searcher_whose_pages_died_ends_too() -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "dashboard.sifting", stdin=asyncio.subprocess.PIPE
+        sys.executable, "-m", "dashboard.archive.sifting", stdin=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     process.stdin.close()

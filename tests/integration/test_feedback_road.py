@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from dashboard.intake import Intake
+from dashboard.control.intake import Intake
 from groundswell import feedback, feedback_rows
 from groundswell.cli import cli
 from groundswell.clock import SystemClock

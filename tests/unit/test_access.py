@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.routing import BaseRoute, Mount, Route
 
-from dashboard import access, roles
-from dashboard.access import Access, NotKnown, NotLetIn, NotReadYet, Person
 from dashboard.app import run
+from dashboard.entry import access, roles
+from dashboard.entry.access import Access, NotKnown, NotLetIn, NotReadYet, Person
 from groundswell import tokens
 from groundswell.clock import ManualClock, SystemClock
 from groundswell.control import ControlView

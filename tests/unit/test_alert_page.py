@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from alerts import delivery_log
-from dashboard.papers import marked
+from dashboard.alerts.papers import marked
 from groundswell.errors import BrokerAway
 from groundswell.keys import MINUTE_MS
 from groundswell.records import Acknowledgement, AlertRule, AlertView, DeliveryOutcome, DocumentCard, Feedback, Silence

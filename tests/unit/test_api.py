@@ -9,7 +9,7 @@ import pytest
 
 from dashboard import app as pages_process
 from dashboard.app import run
-from dashboard.guards import HEADERS
+from dashboard.entry.guards import HEADERS
 from groundswell.clock import SystemClock
 from groundswell.errors import BadSetting
 from groundswell.keys import HOUR_MS, MINUTE_MS

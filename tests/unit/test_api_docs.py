@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import consumers, openapi
+from dashboard import openapi
+from dashboard.alerts import consumers
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 LISTED = set(re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) ([^`?]+)` \|", PAGE, re.MULTILINE))

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from dashboard import audit
-from dashboard.audit import Trail
+from dashboard.entry import audit
+from dashboard.entry.audit import Trail
 from groundswell.clock import ManualClock
 from groundswell.errors import BrokerAway
 from groundswell.records import AuditEntry

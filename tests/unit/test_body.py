@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dashboard import body
+from dashboard.entry import body
 from groundswell.connect import MAX_MESSAGE_BYTES
 from tests.pages import JSON, open_site
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from dashboard import breakdown as tables
+from dashboard.subjects import breakdown as tables
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import DocumentCard
 from stream import cards

@@ -11,7 +11,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from dashboard import consumers
+from dashboard.alerts import consumers
 from groundswell.records import AlertView
 from groundswell.schemas import asyncapi
 from groundswell.settings import Settings

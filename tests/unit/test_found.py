@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.found import BOM, CELL_CHARS, COLUMNS, csv_end, csv_head, csv_line, inert, item, json_end, json_line
-from dashboard.past import Reach
+from dashboard.archive.found import (
+    BOM,
+    CELL_CHARS,
+    COLUMNS,
+    csv_end,
+    csv_head,
+    csv_line,
+    inert,
+    item,
+    json_end,
+    json_line,
+)
+from dashboard.archive.past import Reach
 from groundswell.records import Row
 from tests.tagged_pasts import AT, document
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.past import FIRST_CHUNK, LATE_MS, Bounds, Place, Reach, decoded, encoded, look
-from dashboard.search import Query
+from dashboard.archive.past import FIRST_CHUNK, LATE_MS, Bounds, Place, Reach, decoded, encoded, look
+from dashboard.archive.search import Query
 from groundswell.errors import WrongShape
 from groundswell.records import Tagged
 from tests.tagged_pasts import AT, MemoryLog, document

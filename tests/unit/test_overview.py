@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard import first_run, movers, preferences, rows
-from dashboard.counting import Counting
-from dashboard.heard import Heard
-from dashboard.movers import Wanted
+from dashboard import preferences, rows
+from dashboard.health.counting import Counting
+from dashboard.home import first_run, movers
+from dashboard.home.heard import Heard
+from dashboard.home.movers import Wanted
 from groundswell.beat import Beat, say
 from groundswell.clock import ManualClock
 from groundswell.errors import RedisAway, WrongShape

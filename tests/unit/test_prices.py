@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from dashboard import prices
-from dashboard.prices import BadLine, Book, Point, Prices, Reader, parsed, take_records
+from dashboard.subjects import prices
+from dashboard.subjects.prices import BadLine, Book, Point, Prices, Reader, parsed, take_records
 from groundswell.clock import ManualClock
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.settings import Settings

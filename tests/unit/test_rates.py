@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard import rates
-from dashboard.rates import A_MINUTE, BUCKETS, Rates, asker_of
+from dashboard.entry import rates
+from dashboard.entry.rates import A_MINUTE, BUCKETS, Rates, asker_of
 
 
 class Time:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.search import Query, glance, matcher, query, terms, verdict
+from dashboard.archive.search import Query, glance, matcher, query, terms, verdict
 from groundswell.errors import WrongShape
 from groundswell.records import Mention, Row, Tagged
 from groundswell.reserved import CANARY

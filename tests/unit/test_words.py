@@ -64,7 +64,7 @@ def test_every_decision_a_page_shows_has_its_word_in_both(kind: str, enum: type[
 
 
 def test_every_text_that_is_asked_for_is_written_and_every_written_one_is_asked_for() -> None:
-    sources = "\n".join(path.read_text("utf-8") for path in [*TEMPLATES, *MODULES, *DASHBOARD.glob("*.py")])
+    sources = "\n".join(path.read_text("utf-8") for path in [*TEMPLATES, *MODULES, *DASHBOARD.rglob("*.py")])
     asked = set(re.findall(r"""(?:\bt|\bsay)\(\s*["']([a-z0-9_.]+[a-z0-9_])["']\s*[,)]""", sources))
     assert asked <= WORDS["en"].keys()
     # Keys that are made of a member or a choice: t('nav.' ~ one), say(`chart.per_${step}`), word("state", row.state).

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import first_run, movers, rows
+from dashboard import rows
 from dashboard.api import answer, inbox, number
+from dashboard.home import first_run, movers
 from dashboard.parts import Parts, parts
 from dashboard.render import rendered
 from dashboard.words import language_of

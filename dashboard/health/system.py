@@ -4,11 +4,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import letters
-from dashboard.access import person_of
 from dashboard.api import answer
+from dashboard.entry.access import person_of
+from dashboard.health import letters
+from dashboard.health.readings import Readings, told
 from dashboard.parts import parts
-from dashboard.readings import Readings, told
 from dashboard.render import rendered
 from dashboard.rows import at_ms
 from groundswell import __version__

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import breakdown as tables
-from dashboard import history
 from dashboard.api import answer, number
 from dashboard.parts import parts
 from dashboard.render import rendered
+from dashboard.subjects import breakdown as tables
+from dashboard.subjects import history
 from groundswell.errors import WrongShape
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.topics import TOPIC_NAMES

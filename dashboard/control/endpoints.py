@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard.access import person_of
 from dashboard.api import answer
-from dashboard.body import body
+from dashboard.entry.access import person_of
+from dashboard.entry.body import body
 from dashboard.parts import parts
 from dashboard.render import rendered
 from groundswell.asked import AskedAddress

@@ -17,11 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import history, rows
+from dashboard import rows
 from dashboard.api import PING_S, SEND_S, answer, tagged
 from dashboard.live import MAX_STREAMS, Full
 from dashboard.parts import Parts, parts
 from dashboard.problems import problem
+from dashboard.subjects import history
 from dashboard.words import TAGS, language_of
 from groundswell import schemas
 from groundswell.records import AlertView

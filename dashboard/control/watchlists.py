@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard.access import who
 from dashboard.api import answer
-from dashboard.body import body
+from dashboard.control.rules import tuning
+from dashboard.entry.access import who
+from dashboard.entry.body import body
 from dashboard.parts import parts
 from dashboard.render import rendered
 from dashboard.rows import NOBODY, rank, subject_row
-from dashboard.rules import tuning
 from groundswell.asked_tuning import AskedList, AskedMembers, Entry, ListRow
 from groundswell.records import LiveRow
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from dashboard import access
 from dashboard.api import answer
-from dashboard.door import door
+from dashboard.entry import access
+from dashboard.entry.door import door
 from dashboard.parts import parts
 from dashboard.problems import problem
 from dashboard.render import rendered

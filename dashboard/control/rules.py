@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard.access import who
 from dashboard.api import answer
-from dashboard.body import body
+from dashboard.entry.access import who
+from dashboard.entry.body import body
 from dashboard.parts import Tuning, parts
 from dashboard.render import rendered
 from dashboard.rows import NOBODY

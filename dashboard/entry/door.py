@@ -15,11 +15,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import access, roles
-from dashboard.access import Access, NotKnown, Person
-from dashboard.audit import Trail, new_id
+from dashboard.entry import access, roles
+from dashboard.entry.access import Access, NotKnown, Person
+from dashboard.entry.audit import Trail, new_id
+from dashboard.entry.rates import Kind, Rates, asker_of
 from dashboard.problems import problem
-from dashboard.rates import Kind, Rates, asker_of
 from dashboard.render import rendered
 from groundswell.clock import Clock
 from groundswell.decisions import Audited

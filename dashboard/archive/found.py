@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from dashboard.foreign import link, visible
-from dashboard.past import Reach
-from dashboard.search import of_row, verdict
+from dashboard.archive.foreign import link, visible
+from dashboard.archive.past import Reach
+from dashboard.archive.search import of_row, verdict
 from groundswell.errors import GroundswellError
 from groundswell.records import Tagged
 from groundswell.reserved import is_test

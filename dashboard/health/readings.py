@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from dashboard.installation import Broker, Installation, ModelCard
+from dashboard.health.installation import Broker, Installation, ModelCard
 from groundswell import accounting, health
 from groundswell.beat import Beat, beats
 from groundswell.books import Counts

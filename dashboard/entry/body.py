@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
-from dashboard import access
+from dashboard.entry import access
 from groundswell.connect import MAX_MESSAGE_BYTES
 from groundswell.errors import BodyTooSlow, MessageTooLarge, NestedTooDeep, NotJson, NotUtf8, WrongShape
 

@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import access, history, papers
+from dashboard.alerts import papers
 from dashboard.api import answer
-from dashboard.body import body
+from dashboard.entry import access
+from dashboard.entry.body import body
 from dashboard.parts import Parts, parts
 from dashboard.rows import NOBODY, at_ms
+from dashboard.subjects import history
 from groundswell import feedback
 from groundswell.errors import NoSuchDocument, NoSuchEpisode, WrongShape
 from groundswell.feedback import COMMENT_CHARS, Remarks

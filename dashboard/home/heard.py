@@ -13,7 +13,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from dashboard.movers import Wanted
+from dashboard.home.movers import Wanted
 from dashboard.rows import rank
 from groundswell.errors import RedisAway
 from groundswell.keys import HOUR_MS, Keys

@@ -19,9 +19,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from dashboard import found
-from dashboard.past import Bounds, Log, Reach, look
-from dashboard.search import Query
+from dashboard.archive import found
+from dashboard.archive.past import Bounds, Log, Reach, look
+from dashboard.archive.search import Query
 from groundswell.errors import BrokerAway, GroundswellError, Retryable, WrongShape
 
 AT_ONCE = 2  # processes; who comes while both are busy waits WAIT_S, then is told to come again
@@ -127,7 +127,7 @@ class Sieves:
             if process.returncode is None:
                 return process
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "dashboard.sifting",
+            sys.executable, "-m", "dashboard.archive.sifting",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the command that started us all
         )  # fmt: skip
@@ -187,7 +187,7 @@ def _said(wrong: Wrong) -> GroundswellError:
 
 def main() -> None:
     """Answer errands until standard input closes, or nobody asked for IDLE_S."""
-    from dashboard.tagged_log import TaggedLog
+    from dashboard.archive.tagged_log import TaggedLog
 
     os.nice(5)  # pages and live streams go first
     logs: dict[bytes, TaggedLog] = {}

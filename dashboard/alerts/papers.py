@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from redis.exceptions import RedisError
 
-from dashboard.evidence import tellings, visible
-from dashboard.foreign import link
+from dashboard.alerts.evidence import tellings, visible
+from dashboard.archive.foreign import link
 from dashboard.parts import Parts
 from dashboard.rows import at_ms
 from dashboard.words import TAGS

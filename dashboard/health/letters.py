@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.api import answer
-from dashboard.body import body
-from dashboard.installation import Installation
+from dashboard.entry.body import body
+from dashboard.health.installation import Installation
 from dashboard.parts import parts
 from groundswell.clock import Clock
 from groundswell.errors import NoSuchLetter, NothingRuns, WrongShape

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from dashboard.evidence import Frozen, Tongue, frozen, visible
+from dashboard.alerts.evidence import Frozen, Tongue, frozen, visible
 from dashboard.rows import NOBODY, at_ms
 from groundswell.decisions import Delivery, Detected
 from groundswell.evidence_words import gate

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from dashboard.search import Query, glance, matcher
+from dashboard.archive.search import Query, glance, matcher
 from groundswell.errors import WrongShape
 from groundswell.records import Source, Tagged
 

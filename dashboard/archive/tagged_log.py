@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
-from dashboard.past import Entry
+from dashboard.archive.past import Entry
 from groundswell.errors import BrokerAway
 
 ANSWER_S = 5.0  # how long a broker may say nothing

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from dashboard import foreign
-from dashboard.history import MAX_POINTS, STEPS_S, Series
+from dashboard.archive import foreign
 from dashboard.rows import at_ms
+from dashboard.subjects.history import MAX_POINTS, STEPS_S, Series
 from groundswell.evidence_words import WORDS, gate
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import AlertView

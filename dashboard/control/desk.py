@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import access
 from dashboard.api import answer
-from dashboard.body import body
+from dashboard.entry import access
+from dashboard.entry.body import body
 from dashboard.parts import parts
 from dashboard.rows import NOBODY
 from groundswell.asked import (

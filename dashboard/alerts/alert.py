@@ -13,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dashboard import course, evidence, history, papers, rows
+from dashboard import rows
+from dashboard.alerts import course, evidence, papers
+from dashboard.alerts.evidence import Tongue
 from dashboard.api import answer
-from dashboard.evidence import Tongue
 from dashboard.parts import Parts, parts
 from dashboard.render import rendered
+from dashboard.subjects import history
 from dashboard.words import language_of
 from groundswell import feedback
 from groundswell.errors import NoSuchEpisode

@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from dashboard import found, rows, search
+from dashboard import rows
 from dashboard.api import answer, number
+from dashboard.archive import found, search
+from dashboard.archive.past import Bounds
+from dashboard.archive.sifting import Errand
 from dashboard.parts import Parts, parts
-from dashboard.past import Bounds
 from dashboard.render import rendered
-from dashboard.sifting import Errand
 from groundswell.asked_tuning import Found
 from groundswell.connect import admin_options
 from groundswell.errors import GroundswellError, NothingRuns

@@ -1,0 +1,1 @@
+"""What was said: searching the log of tagged documents, a page for people and an export."""

@@ -1,0 +1,1 @@
+"""What people set: acknowledgements, silences, endpoints, rules, watchlists, and documents that they send."""

@@ -1,0 +1,1 @@
+"""How the installation fares: the System page, its readings, the dead letters."""
