@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.pictures import plotter
+from models.measure.pictures import plotter
 
 OURS, OTHERS = "#1f5a99", "#9aa5b1"
 NAMES = {

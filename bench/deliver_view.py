@@ -65,7 +65,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """Left how long alerts were on their way, right the memory over time."""
-    from models.pictures import plotter
+    from models.measure.pictures import plotter
 
     pyplot = plotter()
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 2.9))

@@ -82,7 +82,7 @@ def _curve(
 
 def draw(curves: dict[str, list[tuple[float, float]]], path: Path, key_days: int) -> None:
     """Recall against false alarms, a line a method; a dot where each is at .1."""
-    from models.pictures import plotter
+    from models.measure.pictures import plotter
 
     pyplot = plotter()
     pyplot.rcParams["svg.hashsalt"], pyplot.rcParams["svg.fonttype"] = "groundswell", "none"

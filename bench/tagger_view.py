@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from groundswell.text import safe
-from models.pictures import plotter
+from models.measure.pictures import plotter
 
 COLOURS = {"pipeline": "#9aa5b1", "peer": "#6b8fb3", "ours": "#1f5a99", "part": "#c9d3dd"}
 # Of the rows that are only parts of ours, the picture shows the bound.

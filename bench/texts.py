@@ -14,9 +14,9 @@ from groundswell import feed, language
 from groundswell.errors import Misconfigured
 from groundswell.tagging import Span, Text
 from groundswell.text import normalise
-from models import rows
 from models.catalog import Config
-from models.rows import Row
+from models.learn import rows
+from models.learn.rows import Row
 
 # (share of texts, tokens with both special ones). p50, p90 and p99 are measured: English tweets about shares (20,000 of
 # StockNet) and Chinese investors' posts (FinFE); the other three points are set so that the means are met, 42 and 24.

@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.traffic import NEGATIVE, NEUTRAL, POSITIVE, Asked, Said, Traffic
 from groundswell import times
-from models import rows
-from models.rows import Row
+from models.learn import rows
+from models.learn.rows import Row
 from stream.subjects import Entry
 
 LABELS = {NEGATIVE: "negative", NEUTRAL: "neutral", POSITIVE: "positive"}

@@ -14,8 +14,8 @@ import msgspec
 from groundswell.errors import BrokenModel
 from groundswell.text import safe
 from models import hub
-from models.labelled_file import SPELLINGS
 from models.labels import OTHER_TOPIC, SENTIMENTS
+from models.measure.labelled_file import SPELLINGS
 from models.safe_files import read_json, refuse_code
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"

@@ -34,7 +34,7 @@ def ready(path: Path) -> None:
 
 def draw(path: Path, series: Series, found: dict[str, Any]) -> None:
     """The subjects with the most episodes, at most 12, then the loudest."""
-    from models.pictures import plotter
+    from models.measure.pictures import plotter
 
     pyplot = plotter()
     settings = found["settings"]

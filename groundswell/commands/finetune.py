@@ -1,4 +1,4 @@
-"""`groundswell finetune FILE`: a model learns a user's own labelled texts; models/finetune.py does it, docs/finetune.md tells.
+"""`groundswell finetune FILE`: a model learns a user's own labelled texts; models/learn/finetune.py does it, docs/finetune.md tells.
 
 This file joins what may not know each other: the linker of stream finds the names that models swaps in training.
 """
@@ -65,8 +65,8 @@ def finetune(
 
     Use what is made with GROUNDSWELL_MODEL=FOLDER, or --model FOLDER.
     """
-    from models.finetune import finetune as run
-    from models.student import Plan
+    from models.learn.finetune import finetune as run
+    from models.learn.student import Plan
     from stream import entities
 
     names = entities.load_for(the_settings(ctx))
@@ -85,7 +85,7 @@ def finetune(
 
 def show(report: dict[str, Any], console: Console) -> None:
     """Gain and cost for people: your own test side, the standing sets, one sentence."""
-    from models.before_after import FIGURES, number, points
+    from models.learn.before_after import FIGURES, number, points
 
     home = Table("your test side", "before", "after", box=box.SIMPLE_HEAD)
     for name, (before, after) in report["yours"]["figures"].items():

@@ -22,7 +22,7 @@ from groundswell.keys import Keys
 from groundswell.records import DeadLetter
 from groundswell.settings import Settings
 from models import catalog
-from models.gates import GATES
+from models.measure.gates import GATES
 from stream import create, dead_letters
 from stream.topology import Topology
 

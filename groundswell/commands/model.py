@@ -1,4 +1,4 @@
-"""`groundswell train` and `evaluate`: commands that load torch in this process; models/evaluate.py says what is measured."""
+"""`groundswell train` and `evaluate`: commands that load torch in this process; models/measure/evaluate.py says what is measured."""
 
 import json
 from pathlib import Path
@@ -70,7 +70,7 @@ def train(ctx: click.Context, data: Path | None, made: Path, body: Path | None, 
     folder = data_folder(ctx, data)
     if folder is None:
         raise NoDataFolder
-    from models.train import train as run
+    from models.learn.train import train as run
 
     click.echo(f"Made {run(folder, made, body=body, quick=quick, work=work)}.")
 
@@ -95,7 +95,7 @@ def evaluate(ctx: click.Context, dataset: str, model: str, data: Path | None, bi
     A FILE is .csv or .jsonl (or .gz of it) with `text` and `label`, and if you like `entity` (the company whose
     polarity is labelled), `title` and `lang`.
     """
-    from models.evaluate import evaluate as run
+    from models.measure.evaluate import evaluate as run
 
     figures = run(dataset, data_folder(ctx, data), model, binary=binary)
     if as_json:

@@ -10,9 +10,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from groundswell.tagging import Text
-from models import catalog, gates, rows
-from models.evaluate import DATASETS, evaluate
+from models import catalog
 from models.heads import Tagger
+from models.learn import rows
+from models.measure import gates
+from models.measure.evaluate import DATASETS, evaluate
 from models.sanity import SENTENCES
 
 FOLDER = catalog.locate(catalog.BUNDLED)

@@ -7,10 +7,11 @@ import msgspec
 import torch
 from safetensors.torch import save_file
 
-from models import body, catalog
+from models import catalog
 from models.catalog import Config, Language
 from models.labels import SENTIMENTS, TOPICS
-from models.sources import TWEET_TOPICS
+from models.learn import body
+from models.learn.sources import TWEET_TOPICS
 
 PIECES = [
     "<s>",

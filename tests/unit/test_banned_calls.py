@@ -24,8 +24,8 @@ OWN_CLOCK = (
     "groundswell/commands/",
     "groundswell/demo/",
     "bench/",
-    "models/train",
-    "models/fit.py",
+    "models/learn/train.py",
+    "models/learn/fit.py",
 )
 EDGES = ("groundswell/commands/", "groundswell/cli.py")
 # Where topics are named, and nothing else of stream: the contract that all share.

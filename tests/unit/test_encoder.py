@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
 from groundswell.tagging import Text
-from models import linear, rows, stored
+from models import linear, stored
 from models.batching import grid, grid_sizes
 from models.encoder import Encoder, forward
 from models.gpu import Gpu
 from models.heads import Tagger
+from models.learn import rows
 from models.linear import Format, Linear
 from models.packed import BUDGET_TOKENS, Packed
 from models.packed_classifier import Shape, renamed

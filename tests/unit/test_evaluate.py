@@ -14,11 +14,13 @@ from sklearn import metrics
 
 from groundswell.cli import cli
 from groundswell.tagging import Polarity, Tag, Text
-from models import evaluate, evaluation_sets, figures, gates, labelled_file, mentions, name_swaps, rows
-from models.evaluation_sets import Judged
-from models.labelled_file import BadLabelledFile, UnknownLabel
+from models import mentions
 from models.labels import SENTIMENTS
-from models.sources import TWEET_TOPICS
+from models.learn import rows
+from models.learn.sources import TWEET_TOPICS
+from models.measure import evaluate, evaluation_sets, figures, gates, labelled_file, name_swaps
+from models.measure.evaluation_sets import Judged
+from models.measure.labelled_file import BadLabelledFile, UnknownLabel
 from tests.unit.model_folder import tiny_model
 
 KEYS = {
@@ -443,7 +445,7 @@ def test_two_classes_can_be_asked_for(tmp_path, model, binary):
 
 
 def test_the_card_says_what_is_met_and_pins_what_was_measured(tmp_path):
-    from models import card
+    from models.measure import card
 
     folder = tiny_model(tmp_path)
     curve = written(tmp_path / "loss.csv", "step,loss\n0,2.5\n20,1.5\n")
@@ -462,7 +464,7 @@ def test_the_card_says_what_is_met_and_pins_what_was_measured(tmp_path):
 
 @pytest.mark.parametrize(("value", "words"), [(0.05, "**no**"), (0.02, "yes"), (0.004, "goal"), (None, "not measured")])
 def test_a_gate_tells_goal_from_met_from_missed(value, words):
-    from models import card
+    from models.measure import card
 
     flips = next(gate for gate in gates.GATES if gate.measure == "name swap: label flips")
     assert card.met(flips, value) == words
@@ -471,7 +473,7 @@ def test_a_gate_tells_goal_from_met_from_missed(value, words):
 
 
 def test_the_agreement_of_the_second_labelling_is_quoted(tmp_path):
-    from models import card
+    from models.measure import card
 
     path = written(
         tmp_path / "README.md", "# Rows\n\nMany. The second labelling, blind, agreed on 96.4 % of 500 rows. More.\n"

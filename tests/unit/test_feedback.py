@@ -12,8 +12,8 @@ from groundswell import feedback_rows
 from groundswell.feedback import Remarks, counted, labels, verdicts
 from groundswell.records import Feedback, Mention, Source, Tagged
 from groundswell.text import normalise
-from models import labelled_file
-from models.cleaning import read as read_rows
+from models.learn.cleaning import read as read_rows
+from models.measure import labelled_file
 
 LIN, ANA, KAI = "lin", "ana", "kai"
 

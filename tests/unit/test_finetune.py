@@ -15,28 +15,17 @@ from safetensors.torch import load_file, save_file
 from groundswell.cli import cli
 from groundswell.errors import BrokenModel
 from groundswell.tagging import Text
-from models import (
-    adapter,
-    augment,
-    before_after,
-    catalog,
-    cleaning,
-    encoder,
-    finetune,
-    low_rank,
-    split,
-    stored,
-    student,
-)
-from models.corpus import Corpus
-from models.evaluate import evaluate
-from models.finetune import UnfitBase
+from models import adapter, catalog, encoder, low_rank, stored
 from models.heads import Tagger
-from models.labelled_file import BadLabelledFile
 from models.labels import SENTIMENTS, TOPICS
-from models.sources import UNKNOWN, YOURS, Example
-from models.split import TooFewRows
-from models.student import Plan
+from models.learn import augment, before_after, cleaning, finetune, split, student
+from models.learn.corpus import Corpus
+from models.learn.finetune import UnfitBase
+from models.learn.sources import UNKNOWN, YOURS, Example
+from models.learn.split import TooFewRows
+from models.learn.student import Plan
+from models.measure.evaluate import evaluate
+from models.measure.labelled_file import BadLabelledFile
 from tests.unit.model_folder import ORDER_SWAPPED, tiny_model
 
 FIT = {"bias": [0.0] * 3, "temperature": 1.0, "unsure_under": 0.5}

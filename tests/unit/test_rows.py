@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import check_rows, near_copies
-from models.check_rows import Problem, check
 from models.labels import SENTIMENTS, TOPICS
-from models.rows import BadRow, Row, fill, part_of, translated
+from models.learn import check_rows, near_copies
+from models.learn.check_rows import Problem, check
+from models.learn.rows import BadRow, Row, fill, part_of, translated
 
 NAMES = ["Alfa Steel", "Beta Foods", "Gamma Air"]
 FILLERS = {

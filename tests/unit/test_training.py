@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from models import body, corpus, rows, train
-from models.body import Body, four_bits
 from models.labels import SENTIMENTS, TOPICS
-from models.rows import BadRow, part_of
-from models.sources import SOURCES, Example, mask_cashtags, one_cashtag, rename, topic_labels
+from models.learn import body, corpus, rows, train
+from models.learn.body import Body, four_bits
+from models.learn.rows import BadRow, part_of
+from models.learn.sources import SOURCES, Example, mask_cashtags, one_cashtag, rename, topic_labels
 from tests.unit.model_folder import PIECES
 
 HIDDEN, INNER = 8, 16

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models import catalog, windows
 from models.catalog import Config, Language
 from models.heads import Floats, Tagger, habit
-from models.sources import STYLES_OF, UNKNOWN, Example
+from models.learn.sources import STYLES_OF, UNKNOWN, Example
 
 # A model that is right this often, when it is sure, is worth waking somebody for.
 WANTED_ACCURACY = 0.90

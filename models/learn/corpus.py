@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from groundswell.text import normalise
-from models import rows, sources
 from models.labels import SENTIMENTS
-from models.sources import Example
+from models.learn import rows, sources
+from models.learn.sources import Example
 
 NEUTRAL = SENTIMENTS.index("neutral")
 STOPS = {"own-en": ".", "own-zh": "。"}

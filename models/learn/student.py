@@ -17,15 +17,17 @@ from rich.console import Console
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models import adapter, augment, figures, fit, low_rank, stored, train
-from models.augment import Link
+from models import adapter, low_rank, stored
 from models.catalog import Config
-from models.corpus import Corpus, Sample
 from models.encoder import Weights, forward
 from models.heads import Tagger, habit
 from models.labels import SENTIMENTS, TOPICS
-from models.sources import CASHTAG, SOURCES, UNKNOWN, YOURS
-from models.split import Parts
+from models.learn import augment, fit, train
+from models.learn.augment import Link
+from models.learn.corpus import Corpus, Sample
+from models.learn.sources import CASHTAG, SOURCES, UNKNOWN, YOURS
+from models.learn.split import Parts
+from models.measure import figures
 
 Kind = Literal["lora", "full"]
 LEAST_REHEARSED = 1_500

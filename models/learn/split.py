@@ -12,8 +12,8 @@ from typing import Literal
 
 from groundswell.errors import Misconfigured
 from groundswell.text import fold
-from models.cleaning import Labelled
-from models.near_copies import near_copies
+from models.learn.cleaning import Labelled
+from models.learn.near_copies import near_copies
 
 Side = Literal["train", "dev", "test"]
 SIDES: tuple[Side, ...] = ("train", "dev", "test")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from groundswell.tagging import Span
-from models.sources import CASHTAG, Example
+from models.learn.sources import CASHTAG, Example
 
 # Where names stand in a text: entity linking, given by who may import it.
 Link = Callable[[str], Sequence[Span]]

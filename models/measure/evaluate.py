@@ -15,13 +15,14 @@ from rich.progress import track
 
 from groundswell.errors import Misconfigured
 from groundswell.tagging import Tag, Text
-from models import catalog, evaluation_sets, figures, labelled_file, loading, topic_sets
-from models.evaluation_sets import Binary, Judged
-from models.figures import Ints
+from models import catalog, loading
 from models.heads import Tagger
 from models.labels import SENTIMENTS
+from models.learn.sources import MissingData
 from models.loading import Loaded
-from models.sources import MissingData
+from models.measure import evaluation_sets, figures, labelled_file, topic_sets
+from models.measure.evaluation_sets import Binary, Judged
+from models.measure.figures import Ints
 
 CHUNK = 256
 DATASETS = (

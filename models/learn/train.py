@@ -24,17 +24,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from groundswell.text import NORMALISER_VERSION
-from models import body as bodies
-from models import card, catalog, targets
+from models import catalog, targets
 from models.batching import fill
 from models.catalog import Config, Language
-from models.corpus import Corpus, Sample
 from models.encoder import Weights, forward
-from models.evaluate import DATASETS
-from models.fit import fit
 from models.heads import pool
 from models.labels import LANGUAGES, SENTIMENTS, TOPICS
-from models.sources import SOURCES, STYLES, TWEET_TOPICS, UNKNOWN, Example
+from models.learn import body as bodies
+from models.learn.corpus import Corpus, Sample
+from models.learn.fit import fit
+from models.learn.sources import SOURCES, STYLES, TWEET_TOPICS, UNKNOWN, Example
+from models.measure import card
+from models.measure.evaluate import DATASETS
 from models.targets import Place
 
 Stateful = torch.optim.Optimizer | torch.optim.lr_scheduler.LambdaLR

@@ -18,7 +18,7 @@ from groundswell.tagging import Span
 from groundswell.text import normalise
 from models.labels import OTHER_TOPIC, SENTIMENTS, TOPICS
 
-FOLDER = Path(__file__).parent / "rows"
+FOLDER = Path(__file__).parents[1] / "rows"
 SLOT = re.compile(r"\{([A-Z]+)\}")
 # These stand for one company each, the same wherever they occur in a skeleton: what is said of each is labelled.
 LETTERS = ("A", "B", "C")

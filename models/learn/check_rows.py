@@ -1,6 +1,6 @@
 """Checks the sentences written for training and evaluation: grid, balance, copies, slots, leaks; next: rows.py.
 
-`python -m models.check_rows [--data DIR] [--json]`. With the folder of the public sets it also looks for any run of
+`python -m models.learn.check_rows [--data DIR] [--json]`. With the folder of the public sets it also looks for any run of
 words that a row has in common with one of their texts. The exit status is 1 when there is a problem.
 """
 
@@ -19,8 +19,8 @@ from rich.table import Table
 
 from groundswell import terminal
 from groundswell.text import fold, normalise, safe
-from models import near_copies, rows
 from models.labels import SENTIMENTS, TOPICS
+from models.learn import near_copies, rows
 
 LANGUAGES = ("en", "zh")
 REGISTERS = ("wire", "notice", "forum", "rumour")

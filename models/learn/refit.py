@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from models import fit
 from models.catalog import Config
-from models.cleaning import Labelled
-from models.fit import HeldOut, Ints
 from models.heads import Floats, Tagger, habit
-from models.sources import UNKNOWN, YOURS, Example
+from models.learn import fit
+from models.learn.cleaning import Labelled
+from models.learn.fit import HeldOut, Ints
+from models.learn.sources import UNKNOWN, YOURS, Example
 
 ENOUGH = 20
 # The sets that speak for a language beside the user's own texts, where they are at hand.

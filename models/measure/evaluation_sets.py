@@ -15,9 +15,11 @@ import numpy as np
 
 from groundswell.tagging import Polarity, Tag, Text
 from groundswell.text import normalise
-from models import figures, mentions, name_swaps, rows, sources
+from models import mentions
 from models.labels import OTHER_TOPIC, SENTIMENTS, TOPICS
-from models.sources import MissingData
+from models.learn import rows, sources
+from models.learn.sources import MissingData
+from models.measure import figures, name_swaps
 
 Binary = Literal["negative-positive", "negative-rest"]
 Beside = Callable[[Sequence[Tag]], dict[str, Any]]

@@ -16,11 +16,12 @@ from typing import Any
 
 from groundswell.language import language
 from groundswell.text import fold, normalise, safe
-from models import labelled_file, mentions
-from models.corpus import OWN_TOPIC_WEIGHT
-from models.labelled_file import BadLabelledFile, plain
+from models import mentions
 from models.labels import LANGUAGES, OTHER_TOPIC, SENTIMENTS, TOPICS
-from models.sources import UNKNOWN, YOURS, Example
+from models.learn.corpus import OWN_TOPIC_WEIGHT
+from models.learn.sources import UNKNOWN, YOURS, Example
+from models.measure import labelled_file
+from models.measure.labelled_file import BadLabelledFile, plain
 
 COLUMNS = ("text", "label", "sentiment", "topics", "entity", "title", "lang", "split")
 SPLITS = {

@@ -15,14 +15,15 @@ from rich.console import Console
 
 from groundswell.tagging import Tag, Text
 from groundswell.text import safe
-from models import evaluate, figures, loading, sanity
-from models.cleaning import Cleaning, Labelled
-from models.evaluation_sets import Judged
+from models import loading, sanity
 from models.heads import Tagger
 from models.labels import SENTIMENTS, TOPICS
+from models.learn.cleaning import Cleaning, Labelled
+from models.learn.sources import UNKNOWN, MissingData
+from models.learn.split import SIDES, Parts
+from models.measure import evaluate, figures
+from models.measure.evaluation_sets import Judged
 from models.sanity import WrongAnswers
-from models.sources import UNKNOWN, MissingData
-from models.split import SIDES, Parts
 
 STANDING = ("own-en", "own-zh", "pairs", "calm")
 # Less than a point is within what another seed would change.

@@ -11,10 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from models import catalog, gates, pictures, rows
+from models import catalog
 from models.catalog import Config
-from models.evaluate import DATASETS, evaluate
-from models.sources import MissingData
+from models.learn import rows
+from models.learn.sources import MissingData
+from models.measure import gates, pictures
+from models.measure.evaluate import DATASETS, evaluate
 
 CARD, FIGURES, CURVE_PICTURE = "README.md", "figures.json", "curve.png"
 # Changes from run to run and machine to machine: not part of what is pinned.

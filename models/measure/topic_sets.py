@@ -13,11 +13,13 @@ import torch
 
 from groundswell.tagging import Text
 from groundswell.text import normalise
-from models import figures, sources, windows
-from models.figures import Floats
+from models import windows
 from models.heads import Tagger, pool
 from models.labels import TOPICS
-from models.sources import TWEET_TOPICS, UNKNOWN
+from models.learn import sources
+from models.learn.sources import TWEET_TOPICS, UNKNOWN
+from models.measure import figures
+from models.measure.figures import Floats
 
 # How our topics are called in FinNL.
 FINNL = {

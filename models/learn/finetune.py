@@ -16,17 +16,18 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from groundswell.errors import Misconfigured
-from models import adapter, before_after, catalog, cleaning, student, train
+from models import adapter, catalog
 from models.adapter import Adapter
-from models.augment import Link
 from models.catalog import Config
-from models.cleaning import Cleaning
-from models.corpus import Corpus
 from models.labels import SENTIMENTS, TOPICS
-from models.refit import refit
-from models.sources import UNKNOWN, Example
-from models.split import Parts, split
-from models.student import Kind, Plan, Student
+from models.learn import before_after, cleaning, student, train
+from models.learn.augment import Link
+from models.learn.cleaning import Cleaning
+from models.learn.corpus import Corpus
+from models.learn.refit import refit
+from models.learn.sources import UNKNOWN, Example
+from models.learn.split import Parts, split
+from models.learn.student import Kind, Plan, Student
 
 
 class UnfitBase(Misconfigured):

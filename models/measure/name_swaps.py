@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from groundswell.tagging import Tag
-from models.figures import rounded
+from models.measure.figures import rounded
 
 NAMES = {
     "en": (
