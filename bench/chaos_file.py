@@ -26,6 +26,9 @@ COMPANIES = (
 )
 GOOD = "upgrade"
 SURGE_MINUTES, SURGE_A_MINUTE = 6, 20
+SURGE_TIMES = (
+    4.2  # at least so many times as many documents as on an ordinary minute: a day old, the detector wants it plain
+)
 SURGES_IN_A_FILE = 0.25  # at most this share of it
 APART_MINUTES = 170  # between two surges of one company: longer than an episode reopens
 _SYLLABLES = ("ba", "ke", "di", "mo", "zu", "ra", "ti", "no", "ve", "la", "po", "gu", "sha", "ri", "fe", "ku")
@@ -60,13 +63,14 @@ def file(count: int, end_ms: int, seed: int) -> File:
     chance = random.Random(seed)
     minutes = min(1_200, max(300, count // 20))
     start_ms = (end_ms - minutes * MINUTE_MS) // HOUR_MS * HOUR_MS
-    surges = _surges(count, minutes, start_ms)
+    a_minute = max(SURGE_A_MINUTE, round(SURGE_TIMES * count / minutes / len(COMPANIES)))
+    surges = _surges(count, minutes, start_ms, a_minute)
     surging = [
-        _sent(chance, company, f"{company[1]}-{at_ms}-{i}", at_ms + i * MINUTE_MS // SURGE_A_MINUTE, NEGATIVE)
+        _sent(chance, company, f"{company[1]}-{at_ms}-{i}", at_ms + i * MINUTE_MS // a_minute, NEGATIVE)
         for company in COMPANIES
         for named, at_ms in surges
         if named == company[0]
-        for i in range(SURGE_MINUTES * SURGE_A_MINUTE)
+        for i in range(SURGE_MINUTES * a_minute)
     ]
     everyday: list[Sent] = []
     told: dict[str, list[Sent]] = defaultdict(list)
@@ -94,9 +98,9 @@ def file(count: int, end_ms: int, seed: int) -> File:
     return File(sorted(surging + everyday, key=lambda one: one.at_ms), surges)
 
 
-def _surges(count: int, minutes: int, start_ms: int) -> list[Where]:
+def _surges(count: int, minutes: int, start_ms: int, a_minute: int) -> list[Where]:
     """Each company in turn, the first ones after what the detector needs to learn."""
-    most = max(2, int(count * SURGES_IN_A_FILE) // (SURGE_MINUTES * SURGE_A_MINUTE))
+    most = max(2, int(count * SURGES_IN_A_FILE) // (SURGE_MINUTES * a_minute))
     places = [
         (company[0], start_ms + (minute + 17 * n) * MINUTE_MS)
         for minute in range(150, minutes - 130, APART_MINUTES)
