@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/installed-$(TORCH)
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check format services services-stop bench chaos bench-peers train pictures lock
+.PHONY: help setup demo test test-long check format services services-stop bench chaos bench-peers train pictures reference lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,9 @@ train: setup ## the bundled model from the data sets in a folder: make train DAT
 
 pictures: setup ## the pictures of the README anew, from a running demo; needs the browser of `make services`
 	$(PY) scripts/pictures.py
+
+reference: setup ## docs/reference/ anew, from the code
+	$(PY) scripts/reference.py
 
 # For every platform and both Pythons at once, with hashes and without addresses. setuptools builds the project, uv
 # installs it: neither is a dependency, both are pinned.

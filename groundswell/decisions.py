@@ -17,23 +17,23 @@ class Stage(StrEnum):
 class Fate(StrEnum):
     """What became of an input; the columns of the books: read = applied + duplicate + late + dead_lettered + in_flight."""
 
-    APPLIED = "applied"
-    DUPLICATE = "duplicate"
-    LATE = "late"
-    DEAD_LETTERED = "dead_lettered"
-    IN_FLIGHT = "in_flight"
+    APPLIED = "applied"  # counted or handed on
+    DUPLICATE = "duplicate"  # had been counted before
+    LATE = "late"  # more than a day late
+    DEAD_LETTERED = "dead_lettered"  # refused: a dead letter says why
+    IN_FLIGHT = "in_flight"  # read, and not yet lasting
 
 
 class Unwell(StrEnum):
     """What is wrong with the installation itself: `groundswell health` and the system page."""
 
-    NO_PROCESS = "no_process"
+    NO_PROCESS = "no_process"  # nobody has said for 10 s that it lives
     BAD_TOPIC = "bad_topic"  # missing, or with other partitions than it must have
     SLOW = "slow"  # a partition is at one batch for long
     NOT_BALANCED = "not_balanced"  # the books of a stage do not add up
     NOT_READ = "not_read"  # a stage has read less than the one before it wrote
-    BROKER_AWAY = "broker_away"
-    REDIS_AWAY = "redis_away"
+    BROKER_AWAY = "broker_away"  # Kafka does not answer
+    REDIS_AWAY = "redis_away"  # Redis does not answer
 
 
 class SubjectState(StrEnum):
@@ -41,12 +41,12 @@ class SubjectState(StrEnum):
 
     LEARNING = "learning"  # too little history to say what is normal
     WARMING = "warming"  # windows are being rebuilt
-    INACTIVE = "inactive"
+    INACTIVE = "inactive"  # nothing unusual
     PENDING = "pending"  # evidence crossed the line, a floor holds it back
-    FIRING = "firing"
-    RECOVERING = "recovering"
-    RESOLVED = "resolved"
-    NO_DATA = "no_data"
+    FIRING = "firing"  # an episode is open
+    RECOVERING = "recovering"  # an episode calms down
+    RESOLVED = "resolved"  # an episode is over
+    NO_DATA = "no_data"  # its counts are not known
 
 
 class Detected(StrEnum):
@@ -80,32 +80,32 @@ class Detected(StrEnum):
 class Audited(StrEnum):
     """What a record of the audit trail is about."""
 
-    WRITE = "write"
+    WRITE = "write"  # something was changed
     PUSH = "push"  # of documents: a minute's are one record
     SECRET = "secret"  # noqa: S105 - a new secret was shown, once
-    EXPORT = "export"
-    LOGIN = "login"
-    LOGIN_REFUSED = "login_refused"
-    LOGOUT = "logout"
+    EXPORT = "export"  # documents or feedback were taken out
+    LOGIN = "login"  # somebody came in with a token
+    LOGIN_REFUSED = "login_refused"  # no such token
+    LOGOUT = "logout"  # somebody left
     REFUSED = "refused"  # nobody known, role too small, another site, too often
 
 
 class Delivery(StrEnum):
     """What became of one event at one endpoint."""
 
-    SENT = "sent"
-    RETRY = "retry"
-    REFUSED = "refused"
-    GIVEN_UP = "given_up"
-    SILENCED = "silenced"
+    SENT = "sent"  # the receiver took it
+    RETRY = "retry"  # it did not, and is asked again
+    REFUSED = "refused"  # it will not take it: not asked again
+    GIVEN_UP = "given_up"  # three days of tries are over
+    SILENCED = "silenced"  # a silence holds; what is still true is told when it ends
     INHIBITED = "inhibited"  # a wider alert says it already
-    QUIET_HOURS = "quiet_hours"
+    QUIET_HOURS = "quiet_hours"  # it is night there, and this is not severe enough; told in the morning
     GROUPED = "grouped"  # goes out with others in the next message
     ACKNOWLEDGED = "acknowledged"  # somebody has seen it: not said again, not escalated
     NOT_YET = "not_yet"  # an escalation whose time has not come
-    NOT_ROUTED = "not_routed"
-    UNCHANGED = "unchanged"
-    EXPIRED = "expired"
-    RATE_LIMITED = "rate_limited"
-    DISABLED = "disabled"
-    SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 - the name of an outcome
+    NOT_ROUTED = "not_routed"  # the endpoint wants other things, or did not exist yet
+    UNCHANGED = "unchanged"  # it was told; or its beginning was not, so its end is not
+    EXPIRED = "expired"  # too old to be told
+    RATE_LIMITED = "rate_limited"  # it has had its share for now; the event waits
+    DISABLED = "disabled"  # switched off, by people or by its failures
+    SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 - sealed with a key that this process has not

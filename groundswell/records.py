@@ -177,33 +177,33 @@ class DeadLetter(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_fiel
 class Observed(Struct, kw_only=True, frozen=True):
     """What was counted since the onset."""
 
-    mentions: int
-    negatives: int
-    negative_share: float
-    reach: int
+    mentions: int  # texts about the subject, without copies
+    negatives: int  # negative ones of these
+    negative_share: float  # of the mentions, 0 to 1
+    reach: int  # texts with their copies
 
 
 class Expected(Struct, kw_only=True, frozen=True):
     """What was normal for the same span: mean and the 5 and 95 % quantiles of the negatives."""
 
-    negatives: float
-    low: int
-    high: int
+    negatives: float  # the mean
+    low: int  # 5 % quantile
+    high: int  # 95 % quantile
 
 
 class AlertRule(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What an alert was decided by: the detector's `negative-surge`, or a rule of a user's own (docs/rules.md)."""
 
-    id: str
-    version: int
+    id: str  # negative-surge, single-document, or the name of a rule of your own
+    version: int  # of the rule
     name: dict[str, str] = {}  # by language; only of a user's own rules
     bounded: bool = True  # the false-alarm budget holds for it: never for a user's own rule
 
 
 class AlertSubject(Struct, kw_only=True, frozen=True):
-    id: str
-    kind: str
-    names: dict[str, str]
+    id: str  # XNAS:AAPL, topic:fraud, market:XSHG, ...
+    kind: str  # company, index, currency, coin, topic, market or test
+    names: dict[str, str]  # by language: en, zh
 
 
 class Polarity(Struct, kw_only=True, frozen=True):
@@ -215,76 +215,76 @@ class Polarity(Struct, kw_only=True, frozen=True):
 class AlertDocument(Struct, kw_only=True, frozen=True):
     """One of the documents behind an alert; `excerpt` is its deciding sentence."""
 
-    id: str
-    title: str
-    excerpt: str
-    source: str
-    lang: str
-    published_at: str
-    url: str | None
-    negative: float
-    story: str
-    echoes: int
+    id: str  # as its source gave it
+    title: str  # empty where it has none
+    excerpt: str  # its deciding sentence
+    source: str  # who published it
+    lang: str  # en, zh or other
+    published_at: str  # RFC 3339, UTC
+    url: str | None  # only to read: it is text from the world
+    negative: float  # probability that it is negative, calibrated
+    story: str  # the same for texts that tell the same
+    echoes: int  # copies of it
 
 
 class CauseCount(Struct, kw_only=True, frozen=True):
     """How many of the negative originals since the onset share one topic or one source."""
 
-    id: str
-    negatives: int
+    id: str  # of the topic, or the name of the source
+    negatives: int  # negative texts
 
 
 class Acknowledged(Struct, kw_only=True, frozen=True):
     """Somebody has seen it. `assigned` names who looks into it."""
 
-    by: str
-    at: str
-    note: str = ""
-    assigned: str = ""
+    by: str  # who
+    at: str  # when, RFC 3339
+    note: str = ""  # what others should know
+    assigned: str = ""  # who looks into it
 
 
 class Peak(Struct, kw_only=True, frozen=True):
     """The stretch of `window_s` seconds from `at` (RFC 3339) that held the most negatives since the onset."""
 
-    at: str
-    negatives: int
-    window_s: int
+    at: str  # its beginning
+    negatives: int  # in it
+    window_s: int  # its length
 
 
 class AlertData(Struct, kw_only=True, frozen=True):
     """The state of one episode at one transition. Times are RFC 3339, UTC."""
 
-    episode_id: str
-    sequence: int
-    state: Literal["firing", "recovering", "resolved"]
-    previous_state: str
-    test: bool
-    severity: Literal["notice", "warning", "critical"]
-    rule: AlertRule
-    subject: AlertSubject
-    kind: Literal["count", "share", "both", "document"]  # document: one text alone, by the rule single-document
+    episode_id: str  # ties the events of one surge together
+    sequence: int  # grows with each event of an episode: drop a lower one that comes later
+    state: Literal["firing", "recovering", "resolved"]  # after this transition
+    previous_state: str  # before it
+    test: bool  # a drill, a canary or a test: nothing is wrong
+    severity: Literal["notice", "warning", "critical"]  # by effect, voices and how long it lasts
+    rule: AlertRule  # what decided
+    subject: AlertSubject  # whom it is about
+    kind: Literal["count", "share", "both", "document"]  # what crossed the line; document: one text alone
     started_at: str  # the onset
-    detected_at: str
-    resolved_at: str | None
-    window_s: int
-    observed: Observed
-    expected: Expected
-    effect: float
-    effect_low: float
-    effect_high: float
-    log10_e_value: float
-    log10_threshold: float
-    fires_without_largest_story: bool
-    documents: list[AlertDocument]
-    documents_total: int
-    truncated: bool
-    versions: dict[str, str]
-    summary: dict[str, str]
-    links: dict[str, str]
+    detected_at: str  # when it fired
+    resolved_at: str | None  # when it ended; null until then
+    window_s: int  # from the onset to this event
+    observed: Observed  # what was counted
+    expected: Expected  # what would have been normal
+    effect: float  # how many times the expected
+    effect_low: float  # 5 % quantile of what it may be
+    effect_high: float  # 95 % quantile
+    log10_e_value: float  # the evidence: log10 of an e-value
+    log10_threshold: float  # the line that it crossed
+    fires_without_largest_story: bool  # whether the rest alone would fire, too
+    documents: list[AlertDocument]  # the best of the negative texts
+    documents_total: int  # of how many
+    truncated: bool  # whether there are more than are shown
+    versions: dict[str, str]  # of what it was decided by: engine, rule, model, ...
+    summary: dict[str, str]  # one sentence a language: en, zh
+    links: dict[str, str]  # evidence: the page of the alert
     topics: list[CauseCount] = []  # what the negative texts are about, most first
     sources: list[CauseCount] = []  # who published them, most first
-    acknowledged: Acknowledged | None = None
-    peak: Peak | None = None
+    acknowledged: Acknowledged | None = None  # who has seen it
+    peak: Peak | None = None  # the busiest stretch
     fires_up_to: float = 0.0  # by how much all expectations could be multiplied, and it would still fire; 0: not known
     during: str = ""  # the scheduled event that it falls into: earnings
     trend: Literal["", "growing", "steady", "fading"] = ""  # the last quarter of an hour against the one before
@@ -307,10 +307,10 @@ AlertType = Literal[
 class AlertEvent(Struct, kw_only=True, frozen=True, tag_field="schema", tag=1):
     """What people and machines get about an episode. The id is the same on every retry and replay."""
 
-    id: str
-    type: AlertType
-    timestamp: str
-    data: AlertData
+    id: str  # gw_…; the same as the header webhook-id
+    type: AlertType  # what happened
+    timestamp: str  # when, RFC 3339, UTC
+    data: AlertData  # the state of the episode
 
 
 # -- control: compacted objects that people write ----------------------------------------------------------------------

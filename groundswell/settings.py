@@ -53,7 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # how processes talk
     log: Literal["auto", "json", "console"] = "auto"  # auto: colours on a terminal, else JSON lines
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # the least that is logged
-    metrics_host: str = "127.0.0.1"  # where that port listens
+    metrics_host: str = "127.0.0.1"  # where metrics_port listens
     metrics_port: Port = 0  # 0: a free one; /metrics, /livez and /readyz of this process
     drain_s: Seconds = 6.0  # after SIGTERM: finish what was begun, then leave
     stuck_s: Annotated[float, Meta(ge=10, le=86_400)] = (

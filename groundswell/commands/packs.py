@@ -21,7 +21,7 @@ def packs() -> None:
 
 
 @packs.command(name="list")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """The packs that come with Groundswell."""
     from stream import packs as domain
@@ -68,7 +68,7 @@ def show(name: str) -> None:
 
 @packs.command()
 @click.argument("folder")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(folder: str, as_json: bool) -> int:
     """Run the examples of the pack in FOLDER (or of a shipped one) and compare it with the catalogue.
 

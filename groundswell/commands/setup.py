@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from groundswell import runfile
+from groundswell import beside, runfile
 from groundswell import settings as all_settings
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.errors import GroundswellError, Misconfigured, NothingRuns
@@ -28,7 +27,7 @@ from stream.topology import TOPICS
 @click.command()
 @click.option("--create", "make", is_flag=True, help="Make the topics that are missing.")
 @click.option("--replication", default=1, show_default=True, help="Replication factor of new topics.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def topology(ctx: click.Context, make: bool, replication: int, as_json: bool) -> None:
     """The Kafka topics: who writes, who reads, how many partitions."""
@@ -63,7 +62,7 @@ def structs_of(topic: Any) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def settings(ctx: click.Context, as_json: bool) -> None:
     """The settings in force, secrets masked."""
@@ -72,7 +71,7 @@ def settings(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(shown).decode())
         return
-    default, notes = Settings(), _notes()
+    default, notes = Settings(), {field.name: field.sentence for field in beside.fields(Settings)}
     table = Table("setting", "value", "variable", "what it is", box=None)
     for name, value in shown.items():
         changed = getattr(found, name) != getattr(default, name)
@@ -80,19 +79,9 @@ def settings(ctx: click.Context, as_json: bool) -> None:
             name,
             Text(str(value), style="bold" if changed else ""),
             all_settings.PREFIX + name.upper(),
-            notes.get(name, ""),
+            notes[name],
         )
     out().print(table, markup=False)
-
-
-def _notes() -> dict[str, str]:
-    """The sentence beside each field in settings.py: one source for code, command and documents."""
-    notes = {}
-    for line in Path(all_settings.__file__).read_text(encoding="utf-8").splitlines():
-        name, colon, rest = line.strip().partition(":")
-        if colon and "  # " in rest and name.isidentifier():
-            notes[name] = rest.partition("  # ")[2]
-    return notes
 
 
 @click.command()

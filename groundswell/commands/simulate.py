@@ -34,7 +34,7 @@ class TooMuch(Misconfigured):
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(1, 400), default=7, show_default=True)
+@click.option("--days", type=click.IntRange(1, 400), default=7, show_default=True, help="How long.")
 @click.option(
     "--subjects", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Companies of the catalogue."
 )
