@@ -26,7 +26,6 @@ BEGINS = frozenset({Say.FIRING, Say.ESCALATED})
 PASSING = frozenset(
     {Say.FIRING, Say.ESCALATED, Say.UPDATED, Say.REPEAT}
 )  # a newer word about the episode replaces these
-NEWER = frozenset({Say.UPDATED, Say.REPEAT, Say.ACKNOWLEDGED, Say.RESOLVED})
 
 _event = msgspec.json.Decoder(AlertEvent).decode
 

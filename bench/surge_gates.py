@@ -215,11 +215,11 @@ def early_look(seed: int, key_days: int = 100, subjects: int = 1000) -> Result:
         y = rng.poisson(rate * surge).astype(np.float64)
         n = y + rng.poisson(4 * rate)
         line = rng.uniform(2, 12, subjects)
-        part = early(state, slot, np.floor(y * rng.random(subjects)), n, settings)
+        part = early(state, slot, np.floor(y * rng.random(subjects)), settings)
         at = crossing(state, slot, line, settings)
         reachable = at < 1 << 20
-        exact = (early(state, slot, at, n, settings) >= line) & (
-            (at == 0) | (early(state, slot, at - 1, n, settings) < line)
+        exact = (early(state, slot, at, settings) >= line) & (
+            (at == 0) | (early(state, slot, at - 1, settings) < line)
         )
         state, said = tick(state, slot, y, n, never, settings)
         broken += int(np.sum(part > said.ln_m)) + int(np.sum(reachable & ~exact))

@@ -55,7 +55,3 @@ class ManualClock:
         """Move both times forward."""
         self._now_ms += round(seconds * 1000)
         self._monotonic_s += seconds
-
-    def set_ms(self, now_ms: int) -> None:
-        """Jump to an event's time; never back."""
-        self._now_ms = max(self._now_ms, now_ms)

@@ -64,7 +64,6 @@ class Detected(StrEnum):
     HELD_ONE_PUBLISHER = "held_one_publisher"
     HELD_ONE_COMPANY = "held_one_company"  # a topic's or the market's surge that one company makes
     IN_EPISODE = "in_episode"
-    RECOVERED = "recovered"
     RESOLVED = "resolved"
     NEW_LEVEL = "new_level"
     REOPENED = "reopened"

@@ -1,7 +1,7 @@
 """The one error tree. Its first split is what the caller does next; decisions.py names the outcomes that are no errors.
 
 GroundswellError  .reason = metric label and dead-letter key; .remedy = what to do next
-+- Retryable      keep the input, wait, call again    BrokerAway, RedisAway, ClaimsLost, ModelAway, ModelUnhealthy, EndpointBusy
++- Retryable      keep the input, wait, call again    BrokerAway, RedisAway, ClaimsLost, ModelAway, ModelUnhealthy
 +- Refused        never will succeed: dead letter     NotJson, TextTooLong, FromTheFuture, ...
 +- Misconfigured  stop at start-up, exit status 2     BadSetting, UnknownModel, BrokenModel, TopicsMissing
 +- Fatal          stop now, start again from the last committed place    ProduceFailed, Fenced
@@ -64,13 +64,6 @@ class ModelUnhealthy(Retryable):
 
     reason = "model_unhealthy"
     remedy = "Nothing is written meanwhile. It is restarted and checked; when that does not help, replace the model's folder."
-
-
-class EndpointBusy(Retryable):
-    """The receiver did not accept this attempt."""
-
-    reason = "endpoint_busy"
-    remedy = "It is tried again on the retry schedule; `groundswell deliveries` shows each attempt."
 
 
 class Refused(GroundswellError):
@@ -194,13 +187,6 @@ class NoSuchLetter(Refused):
 
     reason = "no_such_letter"
     remedy = "`groundswell dead-letters list` names them."
-
-
-class EndpointGone(Refused):
-    """The receiver answered that it is gone for good."""
-
-    reason = "endpoint_gone"
-    remedy = "Remove the endpoint or give it a new address."
 
 
 class AddressRefused(Refused):

@@ -206,12 +206,6 @@ class AlertSubject(Struct, kw_only=True, frozen=True):
     names: dict[str, str]  # by language: en, zh
 
 
-class Polarity(Struct, kw_only=True, frozen=True):
-    negative: float
-    neutral: float
-    positive: float
-
-
 class AlertDocument(Struct, kw_only=True, frozen=True):
     """One of the documents behind an alert; `excerpt` is its deciding sentence."""
 

@@ -103,7 +103,7 @@ def weigh(case: Case) -> Weighed:
     y, n, now = case.counts[-1:], np.array([case.mentions]), case.settings
     if case.early:
         known, verdict = case.row, None
-        ln_m = float(surge.early(case.row, case.slot, y, n, now)[0])
+        ln_m = float(surge.early(case.row, case.slot, y, now)[0])
     else:
         known, verdict = surge.tick(case.row, case.slot, y, n, np.array([case.in_episode]), now)
         ln_m = float(verdict.ln_m[0])

@@ -170,7 +170,7 @@ class Detector:
             return told
         at = np.array([self._index[subject] for subject in wanted])
         y = np.array([self._sum(window, subject, start_ms)[0] for subject in wanted], np.float64)
-        found = surge.early(self.state.take(at), self._slots(start_ms).take(at), y, y, self.policy.settings)
+        found = surge.early(self.state.take(at), self._slots(start_ms).take(at), y, self.policy.settings)
         for subject, ln_m in zip(wanted, found, strict=True):
             if ln_m >= self.policy.line(subject):
                 case = self._case(window, subject, start_ms, window.newest_ms, self.state, early=True)

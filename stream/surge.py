@@ -233,10 +233,6 @@ class State:
             np.concatenate([part.hours for part in parts], axis=2),
         )
 
-    def grow(self, k: int, prior_per_min: "float | npt.ArrayLike", settings: Settings) -> "State":
-        """This state with `k` new subjects behind it."""
-        return State.concat([self, State.new(k, prior_per_min, settings)])
-
     def to_bytes(self) -> bytes:
         """All subjects: 8 bytes of version, then 816 bytes each, little-endian. Exact to the bit both ways."""
         k = len(self)
@@ -592,12 +588,12 @@ def _early(slope: Floats, base: Floats, y: Floats, s: Settings) -> Floats:
     return np.asarray(np.log(_mix(np.exp(evidence).sum(axis=1) / _EFFECT_COUNT, s)), np.float64)
 
 
-def early(state: State, slot: Slot, y: npt.ArrayLike, n: npt.ArrayLike, settings: Settings) -> Floats:  # noqa: ARG001
+def early(state: State, slot: Slot, y: npt.ArrayLike, settings: Settings) -> Floats:
     """A lower bound (K,) of the `ln_m` that `tick` will give for this step, from the `y` (K,) counted so far in the
     open bucket.
 
     Count evidence only grows with the count, so what crosses here crosses at the close. The share term is left out,
-    because a later positive would lower it; `n` is taken for the symmetry with `tick` and has no influence.
+    because a later positive would lower it.
     """
     slope, base = _counts_only(state, slot, settings)
     return _early(slope, base, np.asarray(y, np.float64), settings)

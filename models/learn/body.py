@@ -30,8 +30,6 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 # throw away everyday finance words (违约, 证监会) that later text will hold.
 MULTI_HAN_PIECES = 8_000
 MIN_COUNT = 2
-# XLM-R gives an unknown character this much less than its rarest piece.
-UNKNOWN_PENALTY = 10.0
 
 Array = NDArray[np.float32]
 

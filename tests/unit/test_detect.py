@@ -390,7 +390,7 @@ def test_what_crosses_early_crosses_at_the_close(before: list[int], open_count: 
         slot = surge.local_slots("UTC", MONDAY_MS // 1000 + 60 * step)
         state, _ = surge.tick(state, slot, [count], [count + 1], quiet, SETTINGS)
     slot = surge.local_slots("UTC", MONDAY_MS // 1000 + 60 * (30 + len(before)))
-    early = surge.early(state, slot, [open_count], [open_count], SETTINGS)
+    early = surge.early(state, slot, [open_count], SETTINGS)
     _, verdict = surge.tick(state, slot, [open_count + later], [open_count + later + 2], quiet, SETTINGS)
     assert verdict.ln_m[0] >= early[0] - 1e-9
 

@@ -90,7 +90,7 @@ def test_what_an_open_bucket_shows_is_never_more_than_what_its_close_shows(seed,
     state, slot, (y, n) = lived(rng, 50, steps, settings), slots(rng, 50), counts(rng, 50)
     seen = np.floor(y * rng.random(50))
     _, closed = tick(state, slot, y, n, np.zeros(50, bool), settings)
-    assert np.all(early(state, slot, seen, n, settings) <= closed.ln_m)
+    assert np.all(early(state, slot, seen, settings) <= closed.ln_m)
 
 
 @budget(max_examples=60, deadline=None)
@@ -101,9 +101,9 @@ def test_the_crossing_count_is_the_smallest_that_crosses(seed, line, steps):
     at = crossing(state, slot, line, MINUTE)
     found = at != NEVER
     none = np.zeros(30)
-    assert np.all(early(state, slot, np.where(found, at, 1 << 20), none, MINUTE)[found] >= line)
-    assert np.all(early(state, slot, at - 1, none, MINUTE)[found & (at > 0)] < line)
-    assert np.all(early(state, slot, none + (1 << 20), none, MINUTE)[~found] < line)
+    assert np.all(early(state, slot, np.where(found, at, 1 << 20), MINUTE)[found] >= line)
+    assert np.all(early(state, slot, at - 1, MINUTE)[found & (at > 0)] < line)
+    assert np.all(early(state, slot, none + (1 << 20), MINUTE)[~found] < line)
 
 
 def test_no_count_crosses_a_line_above_the_ceiling_of_the_evidence():
@@ -133,7 +133,7 @@ def test_state_of_another_version_or_cut_short_is_refused_with_a_remedy():
 
 def test_growing_leaves_the_old_subjects_as_they_were():
     state = lived(np.random.default_rng(1), 4, 10)
-    grown = state.grow(3, 0.5, MINUTE)
+    grown = State.concat([state, State.new(3, 0.5, MINUTE)])
     assert len(grown) == 7
     assert same(grown.take(range(4)), state)
     assert same(grown.take([5]), State.new(1, 0.5, MINUTE))
@@ -145,7 +145,7 @@ def test_a_step_does_not_change_the_state_it_was_given():
     before = state.to_bytes()
     y, n = counts(rng, 6)
     tick(state, slots(rng, 6), y, n, np.zeros(6, bool), MINUTE)
-    early(state, slots(rng, 6), y, n, MINUTE)
+    early(state, slots(rng, 6), y, MINUTE)
     gap(state, 5, MINUTE)
     rest(state, np.ones(6, bool))
     assert state.to_bytes() == before
