@@ -49,6 +49,8 @@ from groundswell.times import parse_ms
 
 ENDPOINTS_MOST = 200  # as many as deliver serves (slots.py)
 MATCHERS_MOST = 20
+SAID_KEPT_MS = 90 * 86_400_000  # as long as the topic keeps the alerts that it was said of
+FORGOTTEN_AT_ONCE = 50  # so that nobody's acknowledgement waits for a year's
 
 
 class Pen(Protocol):
@@ -83,6 +85,7 @@ class Desk:
             note=safe(asked.note, wants.NOTE_CHARS),
             assigned=safe(asked.assigned, wants.NAME_CHARS),
         )
+        await self._forget_what_is_long_over()
         await self._write(ack)
         return ack
 
@@ -123,6 +126,7 @@ class Desk:
             reason=safe(asked.reason, wants.NOTE_CHARS),
             matchers=conditions,
         )
+        await self._forget_what_is_long_over()
         await self._write(made)
         return made
 
@@ -300,6 +304,14 @@ class Desk:
         for one in list(self._view.errands.values()):
             if one.at < oldest or one.endpoint not in self._view.endpoints:
                 await self._erase(one.id)
+
+    async def _forget_what_is_long_over(self) -> None:
+        """Acknowledgements and ended silences whose alerts nobody can look at any more: the control topic would grow for ever."""
+        oldest = self._clock.now_ms() - SAID_KEPT_MS
+        over = [one.id for one in self._view.acks.values() if one.at < oldest]
+        over += [one.id for one in self._view.silences.values() if one.until < oldest]
+        for object_id in over[:FORGOTTEN_AT_ONCE]:
+            await self._erase(object_id)
 
     async def _switch(self, name: str, *, disabled: bool) -> Listed:
         async with self._one_by_one:

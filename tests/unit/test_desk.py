@@ -190,6 +190,22 @@ async def test_a_test_that_nobody_does_says_so_and_stays_to_be_done(room):
     assert "health" in (await room.desk.test(made.id, by="lin", wait_s=5)).says
 
 
+async def test_what_was_said_of_alerts_that_are_long_gone_is_taken_away(room):
+    for name in ("ep_1", "ep_2", "ep_3"):
+        await room.redis.set(KEYS.alert(name), b"{}")
+    await room.desk.acknowledge("ep_1", AskedAcknowledgement(), by="lin")
+    old = await room.desk.silence(AskedSilence(subjects=["XNAS:AAPL"], span="2h"), by="lin")
+    long = await room.desk.silence(AskedSilence(subjects=["XNAS:TSLA"], span="2d"), by="lin")
+    room.clock.advance(90 * 86_400)
+    await room.desk.acknowledge("ep_2", AskedAcknowledgement(), by="lin")
+    assert set(room.pen.view.acks) == {"ep_1", "ep_2"}, "to the millisecond, it is 90 days old"
+    room.clock.advance(86_400)
+    await room.desk.acknowledge("ep_3", AskedAcknowledgement(), by="lin")
+    assert set(room.pen.view.acks) == {"ep_2", "ep_3"}
+    assert old.id not in room.pen.view.silences
+    assert long.id in room.pen.view.silences
+
+
 async def test_errands_that_are_too_old_to_be_done_are_taken_away(room):
     made = await room.endpoint()
     old = await room.desk.test(made.id, by="lin", wait_s=0)
