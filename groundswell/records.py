@@ -18,7 +18,9 @@ PositiveRate = Annotated[float, Meta(gt=0, le=1_000)]
 
 
 class InboundDocument(Struct, kw_only=True, omit_defaults=True):
-    """One text as pushed. Only `text` is required; `published_at` is ISO 8601 with a zone, or epoch milliseconds."""
+    """One text as pushed. Only `text` is required; `published_at` is ISO 8601 with a zone, or epoch milliseconds. `engagement`,
+    `parent_id` and `retracted` travel on to the documents topic and change no count; the language is read from the text,
+    whatever `lang` says."""
 
     text: str
     id: str | None = None

@@ -26,16 +26,15 @@ PASSING = ("docs_per_s",)
 KNOWN_FAILURES: dict[str, tuple[str, ...]] = {
     "en": (
         "“Hesperus soars after a court orders Tressick to pay it 900 million”: good for Tressick too. Who pays is often missed.",
-        "“EPS 0.41 against 0.58 expected”: neutral, unsure. A direction that stands in digits only is not seen.",
+        "“EPS 0.41 against 0.58 expected”: neutral, and sure of it. A direction that stands in digits only is not seen.",
         "“love waking up to a reverse split”: positive, unsure. Irony without a sign of it.",
-        "“Fire drill empties head office for twenty minutes”: negative, unsure.",
-        "“Loss narrows to $4 million from $19 million”: positive, but unsure.",
+        "“Fire drill empties head office for twenty minutes”: negative, and sure of it.",
+        "“puts printing today”: neutral. Traders' slang that no row has is not understood.",
     ),
     "zh": (
-        "“每股收益0.31元，市场预期0.47元”：中性，不确定。只写在数字里的好坏看不出来。",
-        "“一买就跌，一卖就涨”：正面，不确定。自嘲和反话仍常看错。",
-        "“涨停吃肉”：正面，但不确定。",
-        "“法院判决泰瑞赔偿，海岚股价大涨”：对泰瑞也算正面，谁赔谁常分不清。",
+        "“每股收益0.31元，市场预期0.47元”：正面，不确定。只写在数字里的好坏看不出来。",
+        "“一买就跌，一卖就涨”：负面，但只有五成把握。自嘲和反话仍常看错。",
+        "“法院判决泰瑞赔偿，海岚股价大涨”：对泰瑞也偏正面，谁赔谁常分不清。",
     ),
 }
 # Measured by other means than `groundswell evaluate`: measure, floor, required, goal, ours.
@@ -167,7 +166,8 @@ def agreement(path: Path) -> str:
     """What the rows' own README says of the second labelling, if it does: the first sentence with "agreement"."""
     if not path.is_file():
         return ""
-    found = re.search(r"[^.\n|]*\bagree(?:ment|s|d)?\b(?:[^.\n|]|\.\d)*", path.read_text("utf-8"), re.IGNORECASE)
+    paragraphs = re.sub(r"(?<=[^\n|])\n(?=[^\n|])", " ", path.read_text("utf-8"))
+    found = re.search(r"[^.\n|]*\bagree(?:ment|s|d)?\b(?:[^.\n|]|\.\d)*", paragraphs, re.IGNORECASE)
     return f"; second labelling: {found[0].strip(' *-#')}" if found else ""
 
 
