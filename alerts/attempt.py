@@ -8,13 +8,13 @@ import msgspec
 from msgspec import structs
 
 from alerts.channels.contract import Limits, Telling
-from alerts.clean import clean
 from alerts.health import Health, State, failed, missed, sent, told_missed
 from alerts.lanes import Claim, Finish, Item
 from alerts.pipeline import derived
 from alerts.retry import STEPS_S, short_wait_s, wait_s
 from alerts.say import Say
 from alerts.send import Outcome
+from alerts.wording.clean import clean
 from groundswell.decisions import Delivery
 from groundswell.records import AlertEvent, DeliveryOutcome
 

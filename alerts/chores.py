@@ -16,10 +16,10 @@ from alerts.case import Told
 from alerts.channels.contract import Limits
 from alerts.intake import read_event
 from alerts.lanes import ALL, Lanes, Telling
-from alerts.sample import test_event
 from alerts.say import Say
 from alerts.slots import Slots
 from alerts.stages import wants
+from alerts.wording.sample import test_event
 from groundswell.clock import Clock
 from groundswell.connect import open_consumer
 from groundswell.control import ControlView

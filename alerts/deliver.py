@@ -23,11 +23,11 @@ from alerts.canary import Canary
 from alerts.channels import channel_of
 from alerts.channels.contract import ChannelSpec, Limits
 from alerts.chores import Chores
-from alerts.drill import Drills
 from alerts.guard import LookUps, Rules
 from alerts.intake import Intake
 from alerts.lanes import Lanes
 from alerts.mail import MailServer
+from alerts.people.drill import Drills
 from alerts.rebuild import rebuild
 from alerts.record import Recorder
 from alerts.retry import STEPS_S

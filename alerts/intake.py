@@ -23,8 +23,8 @@ from alerts.lanes import Accept, Known, Lanes
 from alerts.open_alerts import OpenAlerts, covered
 from alerts.pipeline import derived
 from alerts.planner import Facts, Planned, head_of, planned
-from alerts.sample import notice_episode, reachable, unreachable
 from alerts.say import Say
+from alerts.wording.sample import notice_episode, reachable, unreachable
 from groundswell.clock import Clock
 from groundswell.control import ControlView
 from groundswell.decisions import Delivery, Fate, Stage

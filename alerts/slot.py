@@ -12,12 +12,12 @@ from msgspec import structs
 
 from alerts.attempt import ANSWER_CHARS, ITEMS_MOST, Batch, Ending, Pace, batch_of, ending, spacing_s
 from alerts.channels.contract import Address, ChannelSpec, Limits, Missed, Request, Verdict
-from alerts.clean import clean
-from alerts.delivery_log import AS_PLAIN_TEXT
 from alerts.health import Health, State
 from alerts.lanes import Claim, Lanes, Wait
+from alerts.people.delivery_log import AS_PLAIN_TEXT
 from alerts.record import Recorder
 from alerts.send import Outcome, Sender
+from alerts.wording.clean import clean
 from groundswell.clock import Clock
 from groundswell.control import ControlView
 from groundswell.decisions import Delivery

@@ -1,7 +1,7 @@
 """Measures what the bound on false alarms leaves unused: `python -m bench.calibration [--key-days N] [--seed N] [--write]`.
 
 The detector runs over invented talk without surges (surge_simulator.py), and its alarms are counted at a ladder of lines. What is found
-is the table in stream/calibration.py, which `line = calibrated` reads; `--hold SEED` holds it to talk that it was not made of.
+is the table in stream/detection/calibration.py, which `line = calibrated` reads; `--hold SEED` holds it to talk that it was not made of.
 """
 
 import argparse
@@ -18,14 +18,14 @@ import numpy as np
 from bench.surge_scoring import COOLDOWN_MIN
 from bench.surge_simulator import DAY, World, local_slots_of_week, simulate
 from groundswell import __version__
-from stream import calibration
-from stream import lines as policy_lines
-from stream.surge import Settings, State, tick
+from stream.detection import calibration
+from stream.detection import lines as policy_lines
+from stream.detection.surge import Settings, State, tick
 
 LINES = tuple(round(5.0 + 0.5 * i, 2) for i in range(23))  # 5 to 16
 CHUNK_KEYS = 200
 LEAST_ALARMS = 12  # that a rate is read from; below, the tail goes on as the bound does
-TARGET = Path(__file__).parents[1] / "stream" / "calibration.py"
+TARGET = Path(__file__).parents[1] / "stream" / "detection" / "calibration.py"
 
 
 def alarms(world: World, seed: int, lines: tuple[float, ...] = LINES) -> list[int]:
@@ -111,7 +111,7 @@ def budget(seed: int, key_days: int = 10_000) -> dict[str, Any]:
 
 
 def write(measured: dict[str, Any], target: Path = TARGET) -> None:
-    """Put the table and the facts of its run into stream/calibration.py."""
+    """Put the table and the facts of its run into stream/detection/calibration.py."""
     text = target.read_text(encoding="utf-8")
     head = text[: text.index("# -- measured")]
     facts = {name: value for name, value in measured.items() if name not in ("lines", "alarms")}

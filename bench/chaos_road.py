@@ -22,7 +22,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from alerts import endpoints, lanes
+from alerts import lanes
+from alerts.people import endpoints
 from alerts.receiver import Receiver
 from bench.chaos_file import COMPANIES, HOUR_MS, MINUTE_MS, Counted, Sent, bucket
 from bench.chaos_services import CLOSED_S, OwnKafka, OwnRedis, closed, within

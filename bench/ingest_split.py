@@ -18,9 +18,9 @@ from groundswell.language import language
 from groundswell.records import InboundDocument
 from groundswell.settings import Settings
 from groundswell.text import normalise
-from stream import entities
 from stream.ingest import Rules, take
 from stream.ingest_work import chunks
+from stream.names import entities
 
 ROUNDS = 3
 

@@ -5,7 +5,7 @@ words being those of the first mention. Half of the sentences are traps: words t
 
 What counts: a catalogue subject that the sentence names, by name, ticker or code. A product (iPhone) is no name of its
 maker, a subsidiary none of its parent (Tencent Music), an amount of money none of a currency (3.2 billion yuan).
-The rules are in `stream/entities.py`.
+The rules are in `stream/names/entities.py`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from groundswell.text import normalise
-from stream.entities import Catalogue, link, load
+from stream.names.entities import Catalogue, link, load
 
 _TESTS = Path(__file__).parents[1] / "tests" / "unit"
 # Each set was written before the linker was asked. Precision and recall at that first look:

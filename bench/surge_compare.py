@@ -15,7 +15,7 @@ from bench.surge_gates import Result, sized
 from bench.surge_scoring import Evidence, alarms_per_key_day, run, score, tuned_among
 from bench.surge_series import PROFILES, Series, corpus, out_of_100
 from bench.surge_simulator import DAY, Stream, simulate
-from stream.series import SENSITIVITY_LN_H, SeriesSettings, detect
+from stream.detection.series import SENSITIVITY_LN_H, SeriesSettings, detect
 
 OURS = "ours"
 SCAN = "scan on our mean"

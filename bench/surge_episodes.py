@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.surge_simulator import Stream, local_slots_of_week
-from stream.surge import Settings, State, calm, onset, rest, tick
+from stream.detection.surge import Settings, State, calm, onset, rest, tick
 
 CALM_MIN = 10
 LEAST_MIN = 15

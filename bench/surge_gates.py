@@ -16,7 +16,7 @@ import numpy as np
 from bench.surge_episodes import follow
 from bench.surge_scoring import GRACE_MIN, Evidence, Trace, alarms_per_key_day, run, score, tuned_line, widen
 from bench.surge_simulator import DAY, World, local_slots_of_week, simulate
-from stream.surge import GROUP_ZONES, Settings, Slot, State, crossing, early, effect, local_slots, onset, tick
+from stream.detection.surge import GROUP_ZONES, Settings, Slot, State, crossing, early, effect, local_slots, onset, tick
 
 Result = dict[str, Any]
 _CHUNK_KEYS = 100
@@ -218,9 +218,7 @@ def early_look(seed: int, key_days: int = 100, subjects: int = 1000) -> Result:
         part = early(state, slot, np.floor(y * rng.random(subjects)), settings)
         at = crossing(state, slot, line, settings)
         reachable = at < 1 << 20
-        exact = (early(state, slot, at, settings) >= line) & (
-            (at == 0) | (early(state, slot, at - 1, settings) < line)
-        )
+        exact = (early(state, slot, at, settings) >= line) & ((at == 0) | (early(state, slot, at - 1, settings) < line))
         state, said = tick(state, slot, y, n, never, settings)
         broken += int(np.sum(part > said.ln_m)) + int(np.sum(reachable & ~exact))
         broken += int(np.sum((y >= at) & (said.ln_m < line)))

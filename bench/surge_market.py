@@ -21,8 +21,8 @@ from groundswell import times
 from groundswell.control import ControlView
 from groundswell.markets import MARKET, MARKETS
 from groundswell.records import AlertData, AlertEvent, AlertRule, AlertSubject, Endpoint, Expected, Observed, Secret
-from stream import floors, lines, surge, surge_reading
-from stream.directory import Subject
+from stream.detection import floors, lines, surge, surge_reading
+from stream.names.directory import Subject
 
 Result = dict[str, Any]
 

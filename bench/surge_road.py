@@ -13,11 +13,12 @@ import numpy as np
 from bench.traffic import NEGATIVE, NEUTRAL, POSITIVE, Traffic
 from groundswell.decisions import Detected
 from groundswell.records import Row, ScoredBatch, ScoredDocument
-from stream import entities, surge
-from stream.detect import CARDS, Detector, Policy, Transition
-from stream.directory import Directory
-from stream.episodes import Episode
-from stream.subjects import Entry
+from stream.detection import surge
+from stream.detection.detect import CARDS, Detector, Policy, Transition
+from stream.detection.episodes import Episode
+from stream.names import entities
+from stream.names.directory import Directory
+from stream.names.subjects import Entry
 from stream.windows import Window, advance, due_steps, fold, is_new
 
 LABELS: dict[int, Any] = {NEGATIVE: "negative", NEUTRAL: "neutral", POSITIVE: "positive"}

@@ -15,9 +15,10 @@ from bench.surge_gates import Result, sized
 from bench.surge_scoring import COOLDOWN_MIN, GRACE_MIN, Trace, run
 from bench.surge_simulator import DAY, Counts, Stream, simulate
 from groundswell import times
-from stream import evidence, subjects
-from stream.detect import EXCESS, HISTORY_STEPS, MARGIN
-from stream.surge_reading import onset, recompute
+from stream.detection import evidence
+from stream.detection.detect import EXCESS, HISTORY_STEPS, MARGIN
+from stream.detection.surge_reading import onset, recompute
+from stream.names import subjects
 
 STORM_LINE = 8.1
 REOPEN_S = 3600
@@ -83,7 +84,7 @@ def _crossed(trace: Trace, start: int) -> dict[int, list[int]]:
 
 
 def _fired(stream: Stream, trace: Trace, family: Counts, start: int) -> dict[int, list[int]]:
-    """Crossings that still hold without the largest family, as `stream/detect.py` asks. A held one is asked again each minute."""
+    """Crossings that still hold without the largest family, as `stream/detection/detect.py` asks. A held one is asked again each minute."""
     found: dict[int, list[int]] = {}
     for at, key in np.argwhere(trace.ln_m[start:] >= STORM_LINE).tolist():
         own = found.setdefault(key, [])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.surge_simulator import DAY, Counts, Planted, Stream, local_slots_of_week
-from stream.surge import Settings, Slot, State, rest, tick
+from stream.detection.surge import Settings, Slot, State, rest, tick
 
 COOLDOWN_MIN = 60
 GRACE_MIN = 5

@@ -1,4 +1,4 @@
-"""Invented series of many fields with labelled anomalies, and a score for alerts on them. `stream/series.py` is measured
+"""Invented series of many fields with labelled anomalies, and a score for alerts on them. `stream/detection/series.py` is measured
 here: `groundswell bench detect --gate series`.
 
 The score follows the public streaming benchmarks: each anomaly has a window of its own around it, a tenth of the file in

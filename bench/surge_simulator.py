@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stream.season import QUARTERS_A_WEEK
-from stream.surge import GROUPS, Slot
+from stream.detection.season import QUARTERS_A_WEEK
+from stream.detection.surge import GROUPS, Slot
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.float32]

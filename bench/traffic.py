@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from bench.surge_simulator import DAY, wander
 from groundswell import times
-from stream.season import local_slots
-from stream.subjects import Entry
+from stream.detection.season import local_slots
+from stream.names.subjects import Entry
 
 Floats = npt.NDArray[np.float64]
 Rng = np.random.Generator

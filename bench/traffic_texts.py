@@ -13,7 +13,7 @@ from bench.traffic import NEGATIVE, NEUTRAL, POSITIVE, Asked, Said, Traffic
 from groundswell import times
 from models.learn import rows
 from models.learn.rows import Row
-from stream.subjects import Entry
+from stream.names.subjects import Entry
 
 LABELS = {NEGATIVE: "negative", NEUTRAL: "neutral", POSITIVE: "positive"}
 HOME_SHARE = 0.85  # of what is said of a company is in the language of its market

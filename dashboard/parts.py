@@ -1,6 +1,6 @@
 """What every request may use, made once in app.py: nothing here holds state but the hub.
 
-`Desk` is alerts/desk.py as seen from here: the pages know what people may ask for, not how alerts go out.
+`Desk` is alerts/people/desk.py as seen from here: the pages know what people may ask for, not how alerts go out.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +83,7 @@ class Desk(Protocol):
 
 
 class RuleDesk(Protocol):
-    """Rules of users' own (stream/rule_desk.py). May raise Refused, BrokerAway, RedisAway."""
+    """Rules of users' own (stream/rulebook/rule_desk.py). May raise Refused, BrokerAway, RedisAway."""
 
     async def board(self) -> Board: ...
     async def check(self, text: str, name: str = "") -> Checked: ...
@@ -92,7 +92,7 @@ class RuleDesk(Protocol):
 
 
 class ListDesk(Protocol):
-    """Watchlists and sensitivities (stream/list_desk.py). May raise Refused, BrokerAway."""
+    """Watchlists and sensitivities (stream/detection/list_desk.py). May raise Refused, BrokerAway."""
 
     async def lists(self) -> Lists: ...
     async def one(self, name: str) -> ListRow: ...
@@ -107,7 +107,7 @@ class ListDesk(Protocol):
 
 
 class Previews(Protocol):
-    """The past played with other settings, in a process of its own (stream/previews.py). May raise Refused."""
+    """The past played with other settings, in a process of its own (stream/past/previews.py). May raise Refused."""
 
     async def of_sensitivities(self, asked: AskedPreview, now_ms: int) -> Preview: ...
     async def of_rules(self, asked: AskedRulePreview, now_ms: int) -> Preview: ...

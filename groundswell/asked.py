@@ -1,4 +1,4 @@
-"""What people ask for and are told, in one shape for the command line and for HTTP. alerts/desk.py does it, wants.py checks it.
+"""What people ask for and are told, in one shape for the command line and for HTTP. alerts/people/desk.py does it, wants.py checks it.
 
 Fields that are not known are refused: a filter with a slip of the pen would otherwise hear everything, or nothing.
 """

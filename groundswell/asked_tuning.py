@@ -1,6 +1,6 @@
 """What people ask of rules, watchlists, sensitivities and previews, and what they are told: one shape for the command line and for HTTP.
 
-stream/rule_desk.py, list_desk.py and previews.py do it. Fields that are not known are refused; times are epoch milliseconds.
+stream/rulebook/rule_desk.py, list_desk.py and previews.py do it. Fields that are not known are refused; times are epoch milliseconds.
 """
 
 from typing import Any, Literal

@@ -317,7 +317,7 @@ class BrokenCatalogue(Misconfigured):
     """A catalogue file cannot be read."""
 
     reason = "broken_catalogue"
-    remedy = "Mend the file named above; stream/catalogue/ shows the shape."
+    remedy = "Mend the file named above; stream/names/catalogue/ shows the shape."
 
 
 class UnknownPack(Misconfigured):

@@ -10,7 +10,7 @@ MARKETS = {
     "XSHG": {"en": "Mainland China stocks", "zh": "A 股"},
     "XHKG": {"en": "Hong Kong stocks", "zh": "港股"},
 }
-"""Names by calendar group (`stream.season.GROUPS`); what trades around the clock has no market of its own."""
+"""Names by calendar group (`stream.detection.season.GROUPS`); what trades around the clock has no market of its own."""
 
 _LISTINGS = {"XNYS": "XNYS", "XNAS": "XNYS", "OTC": "XNYS", "XSHG": "XSHG", "XSHE": "XSHG", "XHKG": "XHKG"}
 _INDICES = {

@@ -397,8 +397,8 @@ class Errand(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="k
 
 
 class RuleSet(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="kind", tag="rules"):
-    """Rules of a user's own from one file, which replace what was there of that file. Each is read by stream/rules.py alone, so that
-    a reader refuses whole what it does not know."""
+    """Rules of a user's own from one file, which replace what was there of that file. Each is read by stream/rulebook/rules.py
+    alone, so that a reader refuses whole what it does not know."""
 
     id: str  # rules_<name of the file>
     rules: list[dict[str, Any]]

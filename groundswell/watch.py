@@ -29,7 +29,7 @@ STALE_S = 180
 LINES_BESIDE_SUBJECTS = 10
 MAX_ALERTS = 6
 BARS = "▁▂▃▄▅▆▇█"
-LEARNING_NEGATIVES, LEARNING_H = 20, 24  # either is enough (stream.surge.Settings)
+LEARNING_NEGATIVES, LEARNING_H = 20, 24  # either is enough (stream.detection.surge.Settings)
 MARKS = {"firing": "◆", "recovering": "◇", "pending": "◈", "learning": "…", "warming": "…", "no_data": "×"}
 # Orange, not red: red means rising in China, and the pages use the same.
 HOT, SOFT = "dark_orange", "bright_black"

@@ -30,21 +30,25 @@ from groundswell.records import NEGATIVE, DeadLetter, ScoredBatch, Source
 from groundswell.settings import Settings
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, RECORDS, WARMING, WATERMARK, log, tell
 from groundswell.text import safe
-from stream import calendars, create, entities, generation, history, lines, rule_store, rules_in_force, surge
+from stream import create, generation
 from stream.baselines import Closed, checkpoint, encode, write
 from stream.canary import watchdogs
 from stream.crashes import RedisCrashes
-from stream.detect import CARDS, HISTORY_STEPS, Detector, Policy, Transition, card, expectation
-from stream.directory import Directory
+from stream.detection import calendars, lines, surge
+from stream.detection.detect import CARDS, HISTORY_STEPS, Detector, Policy, Transition, card, expectation
 from stream.generation import Generation
 from stream.live import show
-from stream.pack_answers import Packs
-from stream.packs import packs_of
+from stream.names import entities
+from stream.names.directory import Directory
+from stream.names.pack_answers import Packs
+from stream.names.packs import packs_of
 from stream.partition_loop import Bounds, PartitionLoop, Record
+from stream.past import history
 from stream.rebuild import KafkaPast, Past, Plan
 from stream.relay import Outgoing, decode_outgoing, enlist, relay
-from stream.rule_watch import RuleWatch
-from stream.rules_in_force import InForce
+from stream.rulebook import rule_store, rules_in_force
+from stream.rulebook.rule_watch import RuleWatch
+from stream.rulebook.rules_in_force import InForce
 from stream.store import CARDS_SHOWN, Loaded, Store, Writes
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import SCORED, Topology

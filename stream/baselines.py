@@ -18,10 +18,10 @@ from msgspec import Struct
 from groundswell.books import Counts
 from groundswell.connect import acknowledged
 from groundswell.telemetry import log
-from stream import single, surge
-from stream.detect import Detector
-from stream.episodes import Episode
-from stream.rule_watch import RuleWatch
+from stream.detection import single, surge
+from stream.detection.detect import Detector
+from stream.detection.episodes import Episode
+from stream.rulebook.rule_watch import RuleWatch
 from stream.topology import BASELINES, Topology
 from stream.windows import Window
 

@@ -9,7 +9,7 @@ from groundswell import times
 from groundswell.decisions import Detected
 from groundswell.reserved import CANARY, NAMES
 from groundswell.system_events import system_event
-from stream.detect import Transition
+from stream.detection.detect import Transition
 from stream.windows import Applied
 
 

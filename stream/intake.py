@@ -24,9 +24,10 @@ from groundswell.errors import GroundswellError
 from groundswell.keys import Keys
 from groundswell.settings import Settings
 from groundswell.telemetry import log
-from stream import entities, generation
+from stream import generation
 from stream.ingest import Rules
 from stream.ingest_work import IngestWork
+from stream.names import entities
 from stream.topology import INPUTS, Topology
 
 BATCH_RECORDS, BATCH_BYTES = 200, 262_144  # of one partition; a larger message goes alone

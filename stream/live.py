@@ -16,9 +16,9 @@ from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
 from groundswell.records import LiveRow
 from groundswell.reserved import is_test
 from groundswell.telemetry import log
-from stream import surge, surge_reading
-from stream.detect import Detector
-from stream.directory import Directory
+from stream.detection import surge, surge_reading
+from stream.detection.detect import Detector
+from stream.names.directory import Directory
 from stream.windows import Window
 
 if TYPE_CHECKING:

@@ -21,9 +21,11 @@ from groundswell.errors import Refused
 from groundswell.records import AlertEvent
 from groundswell.settings import Settings
 from groundswell.telemetry import log
-from stream import baselines, history, readback, surge
+from stream import baselines, readback
 from stream.baselines import Checkpoint, Closed, History, Kept
+from stream.detection import surge
 from stream.generation import Generation
+from stream.past import history
 from stream.relay import Outgoing
 from stream.topology import ALERTS, BASELINES, SCORED, Topology
 

@@ -20,9 +20,9 @@ from groundswell.errors import Fenced, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_counters, unpack_counters
 from groundswell.records import DocumentCard
 from groundswell.telemetry import log
-from stream import surge
-from stream.detect import CARDS
-from stream.episodes import Episode
+from stream.detection import surge
+from stream.detection.detect import CARDS
+from stream.detection.episodes import Episode
 from stream.generation import Generation, current
 from stream.rebuild import Rebuild
 from stream.windows import Window

@@ -35,7 +35,7 @@ from stream import generation
 from stream.claims import CLAIM_S, Claim, Claimed, claim, digest, release
 from stream.crashes import RedisCrashes
 from stream.generation import Generation
-from stream.pack_answers import with_packs
+from stream.names.pack_answers import with_packs
 from stream.partition_loop import Bounds, PartitionLoop, Record
 from stream.reclaim import Reclaim, Standing
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC

@@ -8,8 +8,8 @@ from typing import Any
 import fakeredis
 import httpx
 
-from alerts.desk import Desk
 from alerts.guard import LookUps
+from alerts.people.desk import Desk
 from dashboard.app import make_app
 from dashboard.control.intake import Intake
 from dashboard.live import Hub

@@ -12,9 +12,9 @@ from typing import Any, get_args
 from alerts.case import CLOSES
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
 from alerts.channels.posting import WEBHOOK_GIVES_UP_S, NotThisChannel, json_request, parts_of, trouble
-from alerts.clean import clean
-from alerts.notice import notice_of
 from alerts.say import Say
+from alerts.wording.clean import clean
+from alerts.wording.notice import notice_of
 from groundswell.decisions import Delivery
 from groundswell.records import Severity
 from groundswell.times import rfc3339

@@ -19,7 +19,7 @@ from alerts.channels.posting import (
     trouble,
     unreadable,
 )
-from alerts.message import Message, fitted, message_of
+from alerts.wording.message import Message, fitted, message_of
 from groundswell.decisions import Delivery
 
 # 20 a minute; one more and the robot is deaf for ten minutes.

@@ -16,8 +16,8 @@ from alerts.channels.posting import (
     parts_of,
     trouble,
 )
-from alerts.message import Message, fitted, message_of
 from alerts.retry import ASKED_MOST_S
+from alerts.wording.message import Message, fitted, message_of
 from groundswell.decisions import Delivery
 
 NO_PREVIEWS = 4

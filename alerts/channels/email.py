@@ -12,8 +12,8 @@ from typing import Any
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
 from alerts.channels.lines import Markup, text_of
 from alerts.channels.posting import CHAT_GIVES_UP_S, NotThisChannel, no_secret
-from alerts.clean import clean
-from alerts.message import message_of
+from alerts.wording.clean import clean
+from alerts.wording.message import message_of
 from groundswell.decisions import Delivery
 from groundswell.text import safe
 

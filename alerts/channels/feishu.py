@@ -21,8 +21,8 @@ from alerts.channels.posting import (
     trouble,
     unreadable,
 )
-from alerts.message import Message, fitted, message_of
-from alerts.notice import Link
+from alerts.wording.message import Message, fitted, message_of
+from alerts.wording.notice import Link
 from groundswell.decisions import Delivery
 
 # 20 kB, 100 messages a minute, 5 a second; those at the whole and half hour compete with everybody's clockwork.

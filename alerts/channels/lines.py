@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alerts.message import Message
-from alerts.notice import Link
+from alerts.wording.message import Message
+from alerts.wording.notice import Link
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from alerts.channels.posting import (
     trouble,
     unreadable,
 )
-from alerts.clean import clean
-from alerts.notice import notice_of
 from alerts.say import Say
+from alerts.wording.clean import clean
+from alerts.wording.notice import notice_of
 from groundswell.decisions import Delivery
 
 SUMMARY, DEDUP = 1_024, 255

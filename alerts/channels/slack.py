@@ -15,8 +15,8 @@ from alerts.channels.posting import (
     parts_of,
     trouble,
 )
-from alerts.message import Message, fitted, message_of
-from alerts.notice import Link
+from alerts.wording.message import Message, fitted, message_of
+from alerts.wording.notice import Link
 from groundswell.decisions import Delivery
 
 HEADER, SECTION, BLOCKS = 150, 3_000, 50

@@ -6,8 +6,8 @@ from typing import Any
 from alerts.channels.contract import Address, Limits, Missed, Request, Telling, Verdict
 from alerts.channels.lines import text_of, unmarked
 from alerts.channels.posting import CHAT_GIVES_UP_S, NotThisChannel, json_request, no_secret, parts_of, trouble
-from alerts.message import Message, fitted, message_of
-from alerts.notice import Link
+from alerts.wording.message import Message, fitted, message_of
+from alerts.wording.notice import Link
 from groundswell.decisions import Delivery
 
 # 28 kB, 4 a second.

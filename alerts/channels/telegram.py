@@ -18,8 +18,8 @@ from alerts.channels.posting import (
     trouble,
     unreadable,
 )
-from alerts.message import Message, fitted, message_of
 from alerts.retry import ASKED_MOST_S
+from alerts.wording.message import Message, fitted, message_of
 from groundswell.decisions import Delivery
 
 UNITS = 4_096  # of UTF-16, after the markup is read

@@ -17,7 +17,7 @@ from alerts.channels.posting import (
     trouble,
     unreadable,
 )
-from alerts.message import Message, fitted, message_of
+from alerts.wording.message import Message, fitted, message_of
 from groundswell.decisions import Delivery
 
 CONTENT_BYTES, TEXT_BYTES = 4_096, 2_048

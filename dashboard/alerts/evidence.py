@@ -32,7 +32,7 @@ _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 class Frozen(Struct, kw_only=True, frozen=True):
-    """Of a frozen record what the page shows: of the detector's (stream/evidence.py) or of a rule's (stream/rule_event.py)."""
+    """Of a frozen record what the page shows: the detector's (stream/detection/evidence.py) or a rule's (stream/rulebook/rule_event.py)."""
 
     decision: str = ""
     severity: str = ""

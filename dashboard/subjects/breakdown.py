@@ -21,7 +21,7 @@ from groundswell.records import DocumentCard
 from groundswell.telemetry import log
 from groundswell.text import safe
 
-KEPT = 500  # cards a subject, newest applied last (stream/cards.py)
+KEPT = 500  # cards a subject, newest applied last (stream/detection/cards.py)
 BINS = 60  # at most: places of a strip over the span
 LATE_CARDS = 5  # of the oldest kept, some may have come late: the youngest of these says how far back the cards reach
 TOP_PARTS, TOP_SOURCES, TOP_STORIES = 8, 8, 8

@@ -14,8 +14,8 @@ from groundswell.language import language
 from groundswell.records import MAX_TEXT_BYTES, Mention
 from groundswell.tagging import UNREAD, Polarity, Tag, Text
 from groundswell.text import normalise
-from stream import entities
-from stream.entities import Catalogue
+from stream.names import entities
+from stream.names.entities import Catalogue
 
 TITLE_CHARS = 500
 MAX_SYMBOLS = 50

@@ -29,7 +29,7 @@ def audit(ctx: click.Context, since: str, who: str, what: str | None, limit: int
     """Writes, logins, refusals and exports, oldest first. A record is kept for 400 days."""
     from rich.table import Table
 
-    from alerts.wants import past_ms
+    from alerts.people.wants import past_ms
     from groundswell.clock import SystemClock
     from groundswell.terminal import out
 

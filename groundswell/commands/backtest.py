@@ -1,4 +1,4 @@
-"""`groundswell backtest`: how often it would have fired, on what, how early, how long; stream/backtest.py plays the past."""
+"""`groundswell backtest`: how often it would have fired, on what, how early, how long; stream/past/backtest.py plays the past."""
 
 import asyncio
 import os
@@ -21,12 +21,12 @@ from groundswell.text import safe
 
 if TYPE_CHECKING:
     from groundswell.control import ControlView
-    from stream.backtest import Play
-    from stream.backtest_report import Findings
-    from stream.backtest_series import Series
-    from stream.directory import Directory
-    from stream.policy import Policy
-    from stream.rules_in_force import InForce
+    from stream.detection.policy import Policy
+    from stream.names.directory import Directory
+    from stream.past.backtest import Play
+    from stream.past.backtest_report import Findings
+    from stream.past.backtest_series import Series
+    from stream.rulebook.rules_in_force import InForce
     from stream.topology import Topology
 
 WARM_MS = 28 * 86_400_000
@@ -126,7 +126,7 @@ class Test:
 
     def of_file(self, file: str, from_ms: int, until_ms: int, show: Show, *, drawn: bool, skip_bad: bool) -> None:
         """Raises BadPast, NothingToTest."""
-        from stream import past_file
+        from stream.past import past_file
 
         past = past_file.read(file, self.topology, skip_bad=skip_bad)
         from_ms, until_ms = from_ms or past.first_ms, until_ms or past.last_ms + 60_000
@@ -144,7 +144,7 @@ class Test:
 
     async def of_installation(self, from_ms: int, until_ms: int, show: Show, *, drawn: bool) -> None:
         """Raises BrokerAway, TopicsMissing, NothingToTest."""
-        from stream import past_scored
+        from stream.past import past_scored
 
         view = await in_force(self.settings, self.topology)
         self._only(view)
@@ -166,8 +166,8 @@ class Test:
 
     def _only(self, view: "ControlView | None") -> None:
         """The settings as they are now, and of one list or subject the subjects that they are about."""
-        from stream.list_desk import list_id
-        from stream.naming import members
+        from stream.detection.list_desk import list_id
+        from stream.names.naming import members
 
         self.policies = [setting(word, self.settings, self.directory, view, self.about) for word in self.sensitivities]
         if self.about != EVERYTHING:
@@ -176,9 +176,9 @@ class Test:
             self.subjects = frozenset(members(self.directory, entries))
 
     def _play(self, from_ms: int, until_ms: int, *, drawn: bool) -> "tuple[Play, list[Findings]]":
-        from stream.backtest import Play
-        from stream.backtest_report import Findings
-        from stream.backtest_series import Series
+        from stream.past.backtest import Play
+        from stream.past.backtest_report import Findings
+        from stream.past.backtest_series import Series
 
         if until_ms <= from_ms:
             raise NothingToTest("--until lies before --from.")
@@ -200,7 +200,7 @@ class Test:
         return play, heard
 
     def _end(self, play: "Play", heard: "list[Findings]", from_ms: int, until_ms: int, documents: int) -> None:
-        from stream.backtest_report import report
+        from stream.past.backtest_report import report
 
         if not play.detectors[0].subjects:
             raise NothingToTest
@@ -226,13 +226,13 @@ def setting(
     one in force. The line is the settings': guaranteed or calibrated. Raises BadSetting for what is neither a word nor a number,
     NoSuchList, NoSuchSubject."""
     from groundswell.control import ControlView
-    from stream import lines
-    from stream.episodes import RULE
+    from stream.detection import lines
+    from stream.detection.episodes import RULE
 
     watchlists = list(view.watchlists.values()) if view else []
     own = list(view.sensitivities.values()) if view else []
     if word is not None and about != EVERYTHING:
-        from stream.list_desk import sensitivity
+        from stream.detection.list_desk import sensitivity
 
         made = sensitivity(view or ControlView(), directory, about, word, "", NEWEST_MS)
         own = [*(one for one in own if one.id != made.id), made]
@@ -254,7 +254,7 @@ def rules_of(file: Path, settings: Settings, view: "ControlView | None") -> "InF
     """The rules of a file, as if they had been applied long ago; other rules are not looked at. Raises BadRule."""
     from groundswell.commands.rules import checked
     from groundswell.records import RuleSet
-    from stream import rules_in_force
+    from stream.rulebook import rules_in_force
 
     definitions, _, _ = checked(settings, file, view)
     lists = rules_in_force.watchlists_of(view) if view is not None else {}

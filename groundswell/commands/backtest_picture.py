@@ -8,7 +8,7 @@ from typing import Any
 from groundswell import times
 from groundswell.errors import Misconfigured
 from groundswell.text import safe
-from stream.backtest_series import Series
+from stream.past.backtest_series import Series
 
 SUBJECTS = 12
 COLOURS = ("#b3261e", "#1f5a99")  # first and second setting

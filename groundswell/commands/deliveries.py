@@ -11,7 +11,7 @@ from groundswell.text import safe
 from groundswell.times import rfc3339
 
 if TYPE_CHECKING:
-    from alerts.desk import Desk
+    from alerts.people.desk import Desk
 
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="The newest so many."
@@ -48,7 +48,7 @@ def list_(ctx: click.Context, endpoint: str, cursor: str, limit: int, as_json: b
 @click.pass_context
 def show(ctx: click.Context, event: str, lang: str, as_json: bool) -> int:
     """All tries of EVENT (its id, or an episode's), oldest first, each with its answer."""
-    from alerts.delivery_log import in_words
+    from alerts.people.delivery_log import in_words
 
     rows = at_desk(ctx, lambda desk: desk.tries(event))
     if as_json:

@@ -16,7 +16,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from alerts import endpoints, lanes
+from alerts import lanes
+from alerts.people import endpoints
 from alerts.receiver import Received, Receiver
 from groundswell import runfile, times
 from groundswell.accounting import Accounting, account

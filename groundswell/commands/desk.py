@@ -1,4 +1,4 @@
-"""How commands reach alerts/desk.py: the control topic as it stands, a Redis to look in, a pen that writes on first use."""
+"""How commands reach alerts/people/desk.py: the control topic as it stands, a Redis to look in, a pen that writes on first use."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from groundswell.settings import Settings
 from stream.topology import Topology
 
 if TYPE_CHECKING:
-    from alerts.desk import Desk
+    from alerts.people.desk import Desk
     from groundswell.control import ControlView
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ wait_option = click.option(
 
 def at_desk(ctx: click.Context, do: "Callable[[Desk], Awaitable[T]]") -> T:
     """Run one piece of work at a desk of its own. Raises what the work raises, NothingRuns, BrokerAway, RedisAway."""
-    from alerts.desk import Desk
+    from alerts.people.desk import Desk
     from groundswell.clock import SystemClock
     from groundswell.connect import open_redis
     from groundswell.keys import Keys

@@ -79,7 +79,7 @@ def drill(ctx: click.Context, wait_s: float, as_json: bool) -> int:
 
 async def run(settings: Settings, topology: Topology, wait_s: float) -> Report:
     """One drill. Raises BrokerAway, RedisAway, ProduceFailed, Misconfigured when all drill subjects are in use."""
-    from alerts import drill as fire
+    from alerts.people import drill as fire
     from groundswell.commands.desk import control_view
 
     clock = SystemClock()

@@ -1,4 +1,4 @@
-"""`groundswell endpoints`: the places that alerts go to. alerts/desk.py does what these commands ask for."""
+"""`groundswell endpoints`: the places that alerts go to. alerts/people/desk.py does what these commands ask for."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
@@ -275,7 +275,7 @@ def _wished(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quiet(hours: str | None, zone: str | None, unless: Any) -> QuietHours | None:
-    from alerts import wants
+    from alerts.people import wants
 
     if hours == "off":
         return None
@@ -286,6 +286,6 @@ def _quiet(hours: str | None, zone: str | None, unless: Any) -> QuietHours | Non
 
 def _minutes(text: str) -> int:
     """Seconds of "30" (minutes) or of a span such as "1h"."""
-    from alerts import wants
+    from alerts.people import wants
 
     return 60 * int(text) if text.isascii() and text.isdigit() and len(text) < 6 else wants.span_s(text)

@@ -26,10 +26,11 @@ def check(ctx: click.Context, file: Path) -> int:
 
     It is put in force by the setting `events` when aggregate starts.
     """
-    from stream import entities, scheduled
-    from stream.directory import Directory
-    from stream.pack_answers import Packs
-    from stream.packs import packs_of
+    from stream.detection import scheduled
+    from stream.names import entities
+    from stream.names.directory import Directory
+    from stream.names.pack_answers import Packs
+    from stream.names.packs import packs_of
 
     settings = the_settings(ctx)
     directory = Directory(entities.load_for(settings), Packs(packs_of(settings)).topics)

@@ -1,7 +1,7 @@
 """`groundswell evidence`: look at what an alert stands on, decide it once more, hand it to others signed, check what was handed over.
 
 Redis keeps the frozen records beside each alert (relay.py); a file that was exported needs neither Redis nor Kafka. evidence_view.py has
-the words, groundswell/evidence_export.py the file, stream/evidence.py the record.
+the words, groundswell/evidence_export.py the file, stream/detection/evidence.py the record.
 """
 
 import asyncio
@@ -287,7 +287,7 @@ def _again(one: Told) -> str:
     """Empty when it comes out the same."""
     import numpy as np
 
-    from stream.evidence import replay as decide
+    from stream.detection.evidence import replay as decide
 
     if "conditions" in one.evidence and "inputs" not in one.evidence:
         return "a rule of your own decided it: the record has its values, the texts behind them are not kept"

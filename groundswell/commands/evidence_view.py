@@ -10,8 +10,8 @@ from groundswell.commands.spoken import Tongue
 from groundswell.evidence_export import Told
 from groundswell.evidence_words import TYPES, WORDS, gate, power
 from groundswell.text import safe
-from stream.evidence import SPANS, VERSION, Record
-from stream.floors import MARGIN
+from stream.detection.evidence import SPANS, VERSION, Record
+from stream.detection.floors import MARGIN
 
 Line = tuple[str, str]
 DOCUMENTS, NAMES = 5, 40

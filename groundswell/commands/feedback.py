@@ -125,7 +125,7 @@ def _opened(out: Path | None) -> Iterator[IO[bytes]]:
 
 
 def _said(ctx: click.Context, since: str) -> "list[Feedback]":
-    from alerts.wants import past_ms
+    from alerts.people.wants import past_ms
     from groundswell.clock import SystemClock
     from groundswell.feedback import read
 

@@ -67,7 +67,7 @@ def finetune(
     """
     from models.learn.finetune import finetune as run
     from models.learn.student import Plan
-    from stream import entities
+    from stream.names import entities
 
     names = entities.load_for(the_settings(ctx))
 

@@ -1,4 +1,4 @@
-"""`groundswell import-history`: what a file knows of subjects becomes the baseline of an installation; stream/history.py says how."""
+"""`groundswell import-history`: what a file knows of subjects becomes the baseline of an installation; stream/past/history.py says how."""
 
 import asyncio
 import time
@@ -19,8 +19,8 @@ from groundswell.terminal import out
 from groundswell.text import safe
 
 if TYPE_CHECKING:
-    from stream.history import Learned, Own
-    from stream.past_file import PastFile
+    from stream.past.history import Learned, Own
+    from stream.past.past_file import PastFile
 
 SHOWN = 40
 RECORDS_AT_ONCE = 500
@@ -40,8 +40,8 @@ def import_history(ctx: click.Context, file: str, dry_run: bool, skip_bad: bool,
     not there had none. A subject that knows as much by itself is left alone, so the same file twice changes nothing. No alert is made
     of the past. Running aggregates then count anew (groundswell rebuild), and alerts wait meanwhile.
     """
-    from stream import past_file
     from stream.aggregate import directory_of
+    from stream.past import past_file
 
     settings = runfile.joined(the_settings(ctx))
     directory = directory_of(settings)
@@ -59,8 +59,8 @@ def import_history(ctx: click.Context, file: str, dry_run: bool, skip_bad: bool,
 async def _import(
     settings: Settings, past: "PastFile", show: rebuilding.Show, *, dry_run: bool, wait: bool
 ) -> dict[str, Any]:
-    from stream import history
     from stream.aggregate import directory_of, policy
+    from stream.past import history
 
     topology, directory = topology_of(settings), directory_of(settings)
     rules = policy(settings, directory)
@@ -96,7 +96,7 @@ async def _import(
 def _told(subject: str, one: "Learned | None", own: "Own | None", settings: Any, directory: Any) -> dict[str, Any]:
     """What becomes of one subject, in words."""
     from groundswell import times
-    from stream import history
+    from stream.past import history
 
     before = own.row if own else None
     changes = one is not None and history.says_more(one.row, before)
@@ -109,7 +109,8 @@ def _told(subject: str, one: "Learned | None", own: "Own | None", settings: Any,
 
 async def _write(settings: Settings, new: "list[Learned]") -> None:
     """Raises TopicsMissing, ProduceFailed."""
-    from stream import baselines, create, history
+    from stream import baselines, create
+    from stream.past import history
 
     topology = topology_of(settings)
     incarnation = await create.incarnation(settings, topology)

@@ -24,7 +24,7 @@ def packs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """The packs that come with Groundswell."""
-    from stream import packs as domain
+    from stream.names import packs as domain
 
     found = [domain.read(domain.locate(name)) for name in domain.shipped()]
     if as_json:
@@ -46,7 +46,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """What the pack NAME (or the one in this folder) holds."""
-    from stream import packs as domain
+    from stream.names import packs as domain
 
     pack = domain.read(domain.locate(name))
     out().print(safe(f"{pack.title['en']} {pack.title['zh']}, {pack.version}, in {pack.folder}", 300), markup=False)
@@ -73,8 +73,8 @@ def check(folder: str, as_json: bool) -> int:
     """Run the examples of the pack in FOLDER (or of a shipped one) and compare it with the catalogue.
 
     Exit status 1 when an example fails or something must be set right."""
-    from stream import packs as domain
-    from stream.pack_check import check as run
+    from stream.names import packs as domain
+    from stream.names.pack_check import check as run
 
     report = run(domain.locate(folder) if not Path(folder).is_dir() else Path(folder))
     if as_json:

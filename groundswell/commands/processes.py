@@ -104,7 +104,7 @@ def deliver(ctx: click.Context) -> None:
 @click.pass_context
 def dashboard(ctx: click.Context) -> None:
     """Serve the live page and the HTTP interface."""
-    from alerts.desk import Desk
+    from alerts.people.desk import Desk
     from dashboard import app as stage
     from groundswell.commands.installation import Installation
     from groundswell.commands.tuning import tuning

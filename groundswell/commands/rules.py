@@ -1,6 +1,6 @@
 """`groundswell rules check | apply | list | remove`: rules of a user's own, from a TOML file to what is in force; docs/rules.md.
 
-stream/rule_desk.py does it, for the pages too.
+stream/rulebook/rule_desk.py does it, for the pages too.
 """
 
 from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from groundswell.asked_tuning import Board, Meaning, RuleRow
     from groundswell.beat import Beat
     from groundswell.control import ControlView
-    from stream.rule_desk import RuleDesk
-    from stream.rules import Rule
+    from stream.rulebook.rule_desk import RuleDesk
+    from stream.rulebook.rules import Rule
 
 LANGUAGES = ("en", "zh")
 
@@ -42,7 +42,7 @@ def rules() -> None:
 @click.pass_context
 def check(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Validate FILE and say in words what each of its rules means. Needs no broker; watchlists are looked at by `apply`."""
-    from stream.rule_check import said
+    from stream.rulebook.rule_check import said
 
     _, made, matched = checked(the_settings(ctx), file, None)
     _show([said(rule, matched[rule.id]) for rule in made], as_json=as_json)
@@ -130,8 +130,8 @@ def checked(
 ) -> "tuple[list[dict[str, Any]], list[Rule], dict[str, int]]":
     """The rules of a file as they are written, read, and how many subjects each matches. Raises BadRule. Without a view, watchlists are
     taken on trust."""
-    from stream import rule_check, rules_in_force
     from stream.aggregate import directory_of
+    from stream.rulebook import rule_check, rules_in_force
 
     lists = None if view is None else rules_in_force.watchlists_of(view)
     return rule_check.checked(_read(file), file.name, directory_of(settings), lists, settings.step_s)
@@ -145,7 +145,7 @@ def _read(file: Path) -> str:
 
 
 def _show(meant: "list[Meaning]", *, as_json: bool) -> None:
-    from stream.rule_words import UNBOUNDED
+    from stream.rulebook.rule_words import UNBOUNDED
 
     if as_json:
         print_json([

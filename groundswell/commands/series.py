@@ -1,4 +1,4 @@
-"""`groundswell detect-series`: any series of numbers, a verdict a row; the reasoning is in stream/series.py.
+"""`groundswell detect-series`: any series of numbers, a verdict a row; the reasoning is in stream/detection/series.py.
 
 Each row is answered as it is read, so a pipe that is still being written works as a file does.
 """
@@ -26,7 +26,7 @@ from groundswell.terminal import out
 from groundswell.text import safe
 
 if TYPE_CHECKING:
-    from stream.series import Direction, Seen, SeriesSettings
+    from stream.detection.series import Direction, Seen, SeriesSettings
 
 EPOCH_MS_FROM = 1e11  # an epoch in seconds reaches this in the year 5138, one in milliseconds had it in 1973
 MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
@@ -74,7 +74,7 @@ def detect_series(
     Any step from a second to an hour; a hole is missing data, not zero, and so is an empty value. Each row is judged by
     the rows up to it alone. The first hour (at least ten rows) only teaches.
     """
-    from stream.series import SENSITIVITY_LN_H, SeriesSettings
+    from stream.detection.series import SENSITIVITY_LN_H, SeriesSettings
 
     settings = SeriesSettings(
         ln_h=SENSITIVITY_LN_H[sensitivity] if threshold is None else threshold,
@@ -99,7 +99,7 @@ def detect_series(
 def judged(file: str, settings: "SeriesSettings") -> Iterator[tuple[Line, "Seen", str | float | None]]:
     """Each row with what was seen in it and, for an alert, the time at which it began as the file gives it. Raises
     BadSeries with the line."""
-    from stream.series import ONSET_ROWS, NotInOrder, detect
+    from stream.detection.series import ONSET_ROWS, NotInOrder, detect
 
     recent: deque[Line] = deque(maxlen=ONSET_ROWS)
 

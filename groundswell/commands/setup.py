@@ -170,7 +170,7 @@ def _checks(found: Settings) -> dict[str, Any]:
         return "set"
 
     def calendars() -> str:
-        from stream import calendars as known
+        from stream.detection import calendars as known
 
         return known.describe(known.FIRST.today())
 

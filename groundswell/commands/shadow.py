@@ -1,4 +1,4 @@
-"""`groundswell shadow`: another sensitivity beside the live one, and where the two differ; stream/shadow.py runs it."""
+"""`groundswell shadow`: another sensitivity beside the live one, and where the two differ; stream/past/shadow.py runs it."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ from groundswell.settings import Settings
 from groundswell.text import safe
 
 if TYPE_CHECKING:
-    from stream.shadow import Ledger, Surge
+    from stream.past.shadow import Ledger, Surge
 
 
 @click.command()
@@ -58,7 +58,7 @@ async def _shadow(
     settings: Settings, sensitivity: str | None, rule_file: Path | None, seconds: float | None, *, as_json: bool
 ) -> dict[str, Any]:
     from stream.aggregate import directory_of
-    from stream.shadow import Ledger, Shadow, run
+    from stream.past.shadow import Ledger, Shadow, run
 
     topology, clock, directory = topology_of(settings), SystemClock(), directory_of(settings)
     view = await in_force(settings, topology)

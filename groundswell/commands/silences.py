@@ -11,7 +11,7 @@ from groundswell.text import safe
 from groundswell.times import rfc3339
 
 if TYPE_CHECKING:
-    from alerts.desk import Desk
+    from alerts.people.desk import Desk
 
 
 @click.group()

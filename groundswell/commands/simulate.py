@@ -63,7 +63,7 @@ def simulate(
     """Make realistic traffic whose surges are known; they are told in FILE.truth.jsonl."""
     from bench import traffic as world
     from bench import traffic_texts as words
-    from stream import subjects as catalogue
+    from stream.names import subjects as catalogue
 
     if days * subjects * mentions > MOST_DOCUMENTS:
         raise TooMuch(

@@ -52,7 +52,7 @@ class BadOutput(Misconfigured):
 def tag_text(ctx: click.Context, text: str, title: str, model: str | None, as_json: bool) -> None:
     """What the model says of TEXT (- reads standard input): polarity, topics, each company, the sentence that decided."""
     from groundswell.commands import answer_view, answers
-    from stream import entities
+    from stream.names import entities
 
     settings = quiet(ctx, model)
     catalogue = entities.load_for(settings)
@@ -122,14 +122,14 @@ def quiet(ctx: click.Context, model: str | None) -> Settings:
 
 
 def with_packs(settings: Settings) -> Any:
-    from stream import pack_answers
+    from stream.names import pack_answers
 
     return pack_answers.with_packs(settings, the_model(settings))
 
 
 async def _tag(settings: Settings, file: str, mapping: dict[str, str], write: Callable[[Any], None]) -> dict[str, Any]:
     from groundswell.commands import answers
-    from stream import entities
+    from stream.names import entities
 
     catalogue, tagger = entities.load_for(settings), with_packs(settings)
     tagged, skipped, total = Counter[str](), 0, feed.size(file)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from groundswell.connect import RedisClient
     from groundswell.control import ControlView
     from groundswell.keys import Keys
-    from stream.directory import Directory
-    from stream.list_desk import ListDesk
-    from stream.rule_desk import Pen, RuleDesk
+    from stream.detection.list_desk import ListDesk
+    from stream.names.directory import Directory
+    from stream.rulebook.rule_desk import Pen, RuleDesk
 
 T = TypeVar("T")
 
@@ -49,9 +49,9 @@ def tuning(
 ) -> "Tuning":
     """For the pages' process. A preview is a `groundswell backtest` with these settings, and ends with this process."""
     from dashboard.parts import Tuning
-    from stream.list_desk import ListDesk
-    from stream.previews import Previews
-    from stream.rule_desk import RuleDesk
+    from stream.detection.list_desk import ListDesk
+    from stream.past.previews import Previews
+    from stream.rulebook.rule_desk import RuleDesk
 
     directory = directory_of(settings)
     rules = RuleDesk(settings, topology, clock, view, pen, redis, keys, directory)
@@ -71,7 +71,7 @@ def at_rules(ctx: "click.Context", do: "Callable[[RuleDesk], Awaitable[T]]") -> 
     from groundswell.commands.processes import the_settings, topology_of
     from groundswell.connect import open_redis
     from groundswell.keys import Keys
-    from stream.rule_desk import RuleDesk
+    from stream.rulebook.rule_desk import RuleDesk
 
     settings = runfile.joined(the_settings(ctx))
     topology = topology_of(settings)
@@ -96,7 +96,7 @@ def at_lists(ctx: "click.Context", do: "Callable[[ListDesk], Awaitable[T]]") -> 
     from groundswell.clock import SystemClock
     from groundswell.commands.desk import Pen, control_view
     from groundswell.commands.processes import the_settings, topology_of
-    from stream.list_desk import ListDesk
+    from stream.detection.list_desk import ListDesk
 
     settings = runfile.joined(the_settings(ctx))
     topology = topology_of(settings)

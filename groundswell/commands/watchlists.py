@@ -1,6 +1,6 @@
 """`groundswell watchlist` and `groundswell sensitivity`: who is looked at first, and how much it takes to alert.
 
-stream/list_desk.py does it, for the pages too; aggregate judges the steps that begin after a change by it, without a restart.
+stream/detection/list_desk.py does it, for the pages too; aggregate judges the steps that begin after a change by it, without a restart.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from groundswell.text import safe
 if TYPE_CHECKING:
     from groundswell.asked_tuning import Added, ListRow, Lists, Sensitivities
     from groundswell.records import Sensitivity
-    from stream.list_desk import ListDesk
-    from stream.policy import Policy
+    from stream.detection.list_desk import ListDesk
+    from stream.detection.policy import Policy
 
 DEFAULT = "watched"
 RULES = ("negative-surge", "all")

@@ -1,4 +1,4 @@
-"""`groundswell why SUBJECT`: why it did not fire. Takes what the detector knows from Redis, and writes nothing; stream/why.py decides.
+"""`groundswell why SUBJECT`: why it did not fire. Takes what the detector knows from Redis; stream/detection/why.py decides.
 
 What is asked about the past is judged by what is known now: the detector keeps its knowledge, not its history.
 """
@@ -23,10 +23,10 @@ from groundswell.settings import Settings
 from groundswell.text import safe
 
 if TYPE_CHECKING:
-    from stream.directory import Directory
-    from stream.policy import Policy
+    from stream.detection.policy import Policy
+    from stream.detection.why import Why
+    from stream.names.directory import Directory
     from stream.topology import Topology
-    from stream.why import Why
 
 KEPT_MS = 7 * 86_400_000  # of minutes in Redis, with a day to spare
 NEAR = 3
@@ -68,10 +68,10 @@ def why(ctx: click.Context, subject: str, moment: str | None, lang: str | None, 
 
 
 async def _asked(settings: Settings, subject: str, moment: str | None) -> Answer:
-    from alerts.wants import past_ms
+    from alerts.people.wants import past_ms
     from groundswell.clock import SystemClock
-    from stream import lines
     from stream.aggregate import directory_of
+    from stream.detection import lines
 
     topology, directory = topology_of(settings), directory_of(settings)
     known = resolved(directory, subject)
@@ -90,9 +90,9 @@ async def answer(
 ) -> Answer:
     """Of a step of one subject: the one that holds `at_ms`, or the next to close. Raises BadSetting for a moment of which nothing is
     kept, RedisAway."""
-    from stream.detect import HISTORY_STEPS, Detector
+    from stream.detection.detect import HISTORY_STEPS, Detector
+    from stream.detection.why import why as ask
     from stream.store import Store
-    from stream.why import why as ask
 
     keys, partition = Keys(topology.prefix), topology.scored_partition(subject)
     store = Store(redis, keys, "")
@@ -140,7 +140,7 @@ async def _open_at(redis: RedisClient, keys: Keys, subject: str, at_ms: int) -> 
     from redis.exceptions import RedisError
 
     from groundswell.shown import decode_alert
-    from stream.episodes import RULE
+    from stream.detection.episodes import RULE
 
     def covers(view: AlertView) -> bool:
         data = view.event.data

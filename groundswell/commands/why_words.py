@@ -6,11 +6,11 @@ from groundswell import times
 from groundswell.commands.spoken import Tongue
 from groundswell.evidence_words import gate, power
 from groundswell.text import safe
-from stream.floors import AUTHORS, EXCESS, PUBLISHERS, STORIES
+from stream.detection.floors import AUTHORS, EXCESS, PUBLISHERS, STORIES
 
 if TYPE_CHECKING:
     from groundswell.commands.why import Answer
-    from stream.why import Why
+    from stream.detection.why import Why
 
 
 def sentences(found: "Answer", tongue: Tongue) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from alerts import endpoints, lanes
+from alerts import lanes
 from alerts.guard import Rules
+from alerts.people import endpoints
 from alerts.receiver import Receiver
 from groundswell import settings as all_settings
 from groundswell.accounting import Accounting, account

@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from alerts import endpoints
 from alerts.guard import Rules
+from alerts.people import endpoints
 from alerts.receiver import Receiver
 from groundswell import settings as all_settings
 from groundswell.asked import AskedEndpoint

@@ -19,7 +19,7 @@ import redis as redis_client
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from alerts.desk import Desk
+from alerts.people.desk import Desk
 from dashboard.app import run
 from groundswell.clock import SystemClock
 from groundswell.keys import MINUTE_MS, Keys

@@ -12,8 +12,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed: 
 from playwright.sync_api import Browser, Page, expect
 
 from groundswell.records import RuleSet, Watchlist
-from stream.previews import Previews
-from stream.rule_watch import Kept, Match
+from stream.past.previews import Previews
+from stream.rulebook.rule_watch import Kept, Match
 from tests import believable
 from tests.browser.test_axe import axe as axe  # noqa: PLC0414 - the fixture
 from tests.browser.test_axe import broken

@@ -25,7 +25,7 @@ from groundswell.keys import HOUR_MS, Keys
 from groundswell.pusher import Pusher
 from groundswell.records import AlertEvent
 from groundswell.settings import Settings
-from stream.directory import MARKET
+from stream.names.directory import MARKET
 from stream.topology import ALERTS, NEWS, SCORED, Topology
 from tests.chaos import road
 

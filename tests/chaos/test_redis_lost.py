@@ -22,7 +22,7 @@ from groundswell.keys import HOUR_MS, Keys
 from groundswell.pusher import Pusher
 from groundswell.records import AlertEvent, LiveRow
 from groundswell.settings import Settings
-from stream.directory import MARKET
+from stream.names.directory import MARKET
 from stream.topology import ALERTS, NEWS, SCORED
 from tests.chaos import road
 from tests.chaos.test_kill import STAGES, travel, until_drained, until_read

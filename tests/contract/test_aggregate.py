@@ -17,11 +17,12 @@ from groundswell.embedded import _fakeredis
 from groundswell.errors import Fenced, Poison, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
 from groundswell.records import NEGATIVE, Bucket, DeadLetter, Row, ScoredBatch, ScoredDocument, Source
-from stream import entities, surge
 from stream.aggregate import AggregateWork
 from stream.dead_letters import _beside_the_marks
-from stream.detect import Policy
-from stream.directory import Directory
+from stream.detection import surge
+from stream.detection.detect import Policy
+from stream.names import entities
+from stream.names.directory import Directory
 from stream.store import Store
 from stream.topology import Topology
 

@@ -21,8 +21,8 @@ from groundswell.evidence_export import Exported, sealed, signing_keys, verified
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys
 from groundswell.records import AlertEvent
 from groundswell.secrets import new_key
-from stream import evidence
 from stream.aggregate import AggregateWork
+from stream.detection import evidence
 from stream.relay import empty
 from stream.store import Store
 from stream.topology import ALERTS, Topology

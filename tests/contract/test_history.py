@@ -14,14 +14,16 @@ from groundswell.clock import ManualClock
 from groundswell.decisions import SubjectState
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import AlertEvent, ScoredBatch
-from stream import baselines, generation, history, surge
-from stream.backtest import Counted, Play
+from stream import baselines, generation
 from stream.baselines import Closed
-from stream.detect import Transition
+from stream.detection import surge
+from stream.detection.detect import Transition
 from stream.live import rows
-from stream.past_file import PastFile
+from stream.past import history
+from stream.past.backtest import Counted, Play
+from stream.past.past_file import PastFile
+from stream.past.shadow import Ledger, Shadow
 from stream.rebuild import Plan, plan
-from stream.shadow import Ledger, Shadow
 from stream.store import Store
 from stream.topology import ALERTS, BASELINES
 from tests.contract.test_rebuild import (

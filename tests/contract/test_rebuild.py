@@ -21,13 +21,15 @@ from groundswell.embedded import _fakeredis
 from groundswell.errors import Fenced
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys
 from groundswell.records import NEGATIVE, POSITIVE, AlertEvent, AlertView, Row, ScoredBatch, ScoredDocument
-from stream import baselines, entities, generation, rebuild, surge
+from stream import baselines, generation, rebuild
 from stream.aggregate import CHECKPOINT_MS, AggregateWork
 from stream.baselines import Checkpoint, Closed
-from stream.detect import Detector, Policy
-from stream.directory import Directory
+from stream.detection import surge
+from stream.detection.detect import Detector, Policy
 from stream.generation import Generation
 from stream.live import rows
+from stream.names import entities
+from stream.names.directory import Directory
 from stream.relay import Outgoing, empty, enlist
 from stream.store import Store
 from stream.topology import ALERTS, BASELINES, Topology

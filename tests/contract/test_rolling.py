@@ -16,8 +16,8 @@ from groundswell.books import Counts
 # What people write, files and requests: a wrong name there is a mistake, not a newer version. In a seal it is what nobody signed.
 WRITTEN_BY_PEOPLE = {
     "groundswell.settings", "groundswell.asked", "groundswell.asked_tuning", "dashboard.alerts.feedback", "dashboard.health.letters",
-    "dashboard.entry.tokens", "stream.subjects", "stream.packs", "stream.pack_check", "stream.pack_answers",
-    "stream.entities", "stream.phrases", "groundswell.evidence_export",
+    "dashboard.entry.tokens", "stream.names.subjects", "stream.names.packs", "stream.names.pack_check", "stream.names.pack_answers",
+    "stream.names.entities", "stream.names.phrases", "groundswell.evidence_export",
 }  # fmt: skip
 WHERE = ("groundswell", "stream", "alerts", "dashboard")
 

@@ -14,7 +14,7 @@ from groundswell.keys import Keys
 from groundswell.records import NEGATIVE, AlertEvent, Row, RuleSet, ScoredBatch, ScoredDocument, Watchlist
 from stream.aggregate import AggregateWork
 from stream.relay import decode_outgoing
-from stream.rule_watch import Kept
+from stream.rulebook.rule_watch import Kept
 from stream.store import Store
 from stream.topology import Topology
 from tests.contract import test_aggregate as road

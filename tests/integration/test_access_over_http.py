@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import redis as redis_client
 
-from alerts.desk import Desk
+from alerts.people.desk import Desk
 from dashboard import app
 from dashboard.entry.access import Access
 from dashboard.entry.audit import Trail

@@ -10,12 +10,12 @@ from email.policy import default
 import msgspec
 import pytest
 
-from alerts import endpoints
 from alerts.channels import channel_of
 from alerts.channels.contract import Address
-from alerts.delivery_log import in_words
 from alerts.guard import Rules
 from alerts.mail import MailServer, Server
+from alerts.people import endpoints
+from alerts.people.delivery_log import in_words
 from alerts.say import Say
 from alerts.send import Sender
 from groundswell.asked import AskedEndpoint

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import redis as redis_client
 
-from alerts.desk import Desk
+from alerts.people.desk import Desk
 from dashboard.app import run
 from groundswell.clock import SystemClock
 from groundswell.connect import open_consumer

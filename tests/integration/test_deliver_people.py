@@ -3,8 +3,8 @@
 import msgspec
 from aiohttp import web
 
-from alerts.errands import new
 from alerts.market_day import AFTER_CRITICAL_MS
+from alerts.people.errands import new
 from groundswell.records import Acknowledgement, AlertEvent, Silence
 from tests.alert_events import event_bytes
 from tests.delivery_road import FastClock, Road, said

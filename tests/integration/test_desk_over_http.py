@@ -13,7 +13,7 @@ import pytest
 import redis as redis_client
 
 from alerts import deliver
-from alerts.desk import Desk
+from alerts.people.desk import Desk
 from alerts.receiver import Receiver
 from dashboard import app
 from groundswell import embedded

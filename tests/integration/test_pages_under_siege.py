@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import redis as redis_client
 
-from alerts.desk import Desk
+from alerts.people.desk import Desk
 from dashboard.app import run
 from dashboard.live import MAX_STREAMS
 from groundswell.clock import SystemClock

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from alerts import delivery_log
+from alerts.people import delivery_log
 from dashboard.alerts.papers import marked
 from groundswell.errors import BrokerAway
 from groundswell.keys import MINUTE_MS

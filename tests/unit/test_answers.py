@@ -13,7 +13,7 @@ from groundswell.errors import NoText, TextTooLong, WrongShape
 from groundswell.settings import Settings
 from groundswell.tagging import Polarity, Tag
 from models import scripted
-from stream import entities
+from stream.names import entities
 
 CATALOGUE = entities.load_for(Settings())
 TEXT = "Tesla is sued after a fraud probe. Apple posts record profit."

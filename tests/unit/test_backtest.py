@@ -18,13 +18,15 @@ from groundswell.errors import BadSetting, GroundswellError
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import Row, ScoredBatch, ScoredDocument, Sensitivity, Source, Tagged, Watchlist
 from groundswell.settings import Settings
-from stream import entities, lines, past_file, surge
-from stream.backtest import Counted, Play
-from stream.backtest_report import Findings, overlap, report
-from stream.backtest_series import Series
-from stream.detect import Detector, Policy, Transition
-from stream.directory import MARKET, Directory
-from stream.past_file import BadPast
+from stream.detection import lines, surge
+from stream.detection.detect import Detector, Policy, Transition
+from stream.names import entities
+from stream.names.directory import MARKET, Directory
+from stream.past import past_file
+from stream.past.backtest import Counted, Play
+from stream.past.backtest_report import Findings, overlap, report
+from stream.past.backtest_series import Series
+from stream.past.past_file import BadPast
 from stream.topology import Topology
 from stream.windows import Window, advance, due_steps, first_step, fold, is_new
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dashboard.subjects import breakdown as tables
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import DocumentCard
-from stream import cards
+from stream.detection import cards
 from tests import said
 from tests.pages import KEYS, NOW, TOPOLOGY, Site, open_site
 

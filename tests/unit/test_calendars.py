@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from stream import calendars
-from stream.season import GROUP_ZONES, GROUPS, local_slots
+from stream.detection import calendars
+from stream.detection.season import GROUP_ZONES, GROUPS, local_slots
 
 NEW_YORK, SHANGHAI, HONG_KONG = ((GROUP_ZONES[group], group) for group in ("XNYS", "XSHG", "XHKG"))
 

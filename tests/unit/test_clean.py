@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.clean import clean, outside
+from alerts.wording.clean import clean, outside
 
 HIDDEN = "\u202e\u2066\u200b\u200c\u2060\ufeff\u061c\U000e0041\x00\x1b\x9b\ud800"
 LINKS = re.compile(

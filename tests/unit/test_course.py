@@ -10,7 +10,7 @@ from groundswell import times
 from groundswell.decisions import Detected
 from groundswell.keys import MINUTE_MS
 from groundswell.records import AlertEvent, ScoredDocument
-from stream import evidence, floors, severity
+from stream.detection import evidence, floors, severity
 from tests.unit.test_detect import POLICY, SETTINGS, SURGE_MS, Player, Stream, one_each, played
 
 

@@ -4,8 +4,8 @@ import fakeredis
 import msgspec
 import pytest
 
-from alerts import delivery_log
-from alerts.delivery_log import in_words
+from alerts.people import delivery_log
+from alerts.people.delivery_log import in_words
 from alerts.words import WORDS
 from groundswell.decisions import Delivery
 from groundswell.errors import WrongShape

@@ -9,8 +9,9 @@ from groundswell import times
 from groundswell.demo import script
 from groundswell.language import language
 from groundswell.text import normalise
-from stream import entities, stories
-from stream.subjects import FOLDER
+from stream import stories
+from stream.names import entities
+from stream.names.subjects import FOLDER
 
 NOON_MS = 1_767_009_600_000
 OPENING = script.opening(NOON_MS)

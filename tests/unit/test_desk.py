@@ -7,8 +7,8 @@ import fakeredis
 import msgspec
 import pytest
 
-from alerts.desk import Desk
 from alerts.guard import LookUps
+from alerts.people.desk import Desk
 from alerts.pipeline import derived
 from groundswell import beat
 from groundswell.asked import (

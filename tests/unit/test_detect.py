@@ -18,10 +18,11 @@ from groundswell import times
 from groundswell.decisions import Detected, SubjectState
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import NEGATIVE, NEUTRAL, AlertEvent, Row, ScoredBatch, ScoredDocument
-from stream import entities, surge
-from stream.detect import Detector, Policy, Transition, expectation, family
-from stream.directory import MARKET, Directory
-from stream.episodes import Episode
+from stream.detection import surge
+from stream.detection.detect import Detector, Policy, Transition, expectation, family
+from stream.detection.episodes import Episode
+from stream.names import entities
+from stream.names.directory import MARKET, Directory
 from stream.windows import Window, advance, due_steps, fold, is_new
 
 MONDAY_MS = 1_699_833_600_000  # 2023-11-13 00:00 UTC
@@ -431,7 +432,7 @@ def test_stories_with_one_headline_are_one_family() -> None:
     def named(**given: Any) -> str:
         stream = Stream()
         stream.say(MONDAY_MS)
-        from stream.detect import card
+        from stream.detection.detect import card
         from stream.windows import Applied
 
         one = msgspec.structs.replace(stream.documents[0], **given)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from alerts.canary import FRESH_S, Canary
-from alerts.drill import LATE_S, Drills, documents, free, missed
+from alerts.people.drill import LATE_S, Drills, documents, free, missed
 from alerts.stages import wants
 from groundswell import times
 from groundswell.clock import ManualClock
@@ -17,9 +17,9 @@ from groundswell.keys import MINUTE_MS
 from groundswell.markets import MARKETS
 from groundswell.records import NEGATIVE, AlertEvent, Endpoint, InboundDocument, Secret
 from groundswell.reserved import CANARY, DRILLS
-from stream import entities
 from stream.canary import watchdogs
-from stream.directory import Directory
+from stream.names import entities
+from stream.names.directory import Directory
 from stream.topology import Topology
 from stream.windows import Applied
 from tests.unit.test_detect import MONDAY_MS, SUBJECT, Player, Stream, one_each

@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from alerts import endpoints
 from alerts.channels import email
 from alerts.channels.posting import NotThisChannel
 from alerts.guard import LookUps, Rules
+from alerts.people import endpoints
 from alerts.signing import public_key_of
 from groundswell.asked import AskedEndpoint, AskedRotation, EndpointChange
 from groundswell.errors import AddressRefused, NoSecretKey, Refused, WrongShape

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bench.linking import HELD_OUT, SECOND_LOOK, measure, read
 from groundswell.errors import BrokenCatalogue, Misconfigured
 from groundswell.text import normalise
-from stream.entities import Catalogue, link, load, unknown_symbols
-from stream.subjects import FOLDER
+from stream.names.entities import Catalogue, link, load, unknown_symbols
+from stream.names.subjects import FOLDER
 from tests.unit.linking_sentences import CHINESE, ENGLISH, Sentence
 
 

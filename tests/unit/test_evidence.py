@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from groundswell.keys import MINUTE_MS
-from stream import evidence
-from stream.evidence import MOST_BYTES
+from stream.detection import evidence
+from stream.detection.evidence import MOST_BYTES
 from tests.unit.test_detect import CALM, MONDAY_MS, OTHER, SUBJECT, SURGE_MS, TOPIC, Player, Stream, one_each, played
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from groundswell.clock import ManualClock
 from groundswell.records import DeadLetter, Document, Mention, Source
 from groundswell.settings import Settings
-from stream import entities
 from stream.ingest import Intake, Rules, take
+from stream.names import entities
 
 NOW_MS = 1_770_000_000_000  # 2026-02-02T02:40:00Z
 GOOD = {"text": "Harbour Tin reports a record quarter."}

@@ -14,7 +14,7 @@ from groundswell.errors import BadSetting, WrongShape
 from groundswell.keys import MINUTE_MS
 from groundswell.records import Sensitivity, Watchlist
 from groundswell.settings import Settings
-from stream import calibration, evidence, lines, surge
+from stream.detection import calibration, evidence, lines, surge
 from tests.unit.test_detect import DIRECTORY, MONDAY_MS, POLICY, SUBJECT, SURGE_MS, Player, Stream, one_each
 
 WORDS = st.sampled_from(["fewer", "balanced", "more"])

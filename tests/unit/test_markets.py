@@ -7,9 +7,9 @@ from groundswell.clock import ManualClock
 from groundswell.markets import MARKET, MARKETS, is_market, market_of
 from groundswell.records import Document, Mention, ScoredBatch
 from models.scripted import ScriptedModel
-from stream import entities
-from stream.directory import Directory
-from stream.season import GROUP_ZONES, GROUPS
+from stream.detection.season import GROUP_ZONES, GROUPS
+from stream.names import entities
+from stream.names.directory import Directory
 from stream.tag import TagWork
 from stream.topology import SCORED, Topology
 from tests.unit.test_tag_work import NOW_MS, Message, redis  # noqa: F401 - a fixture

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alerts.channels.contract import Missed, Telling
-from alerts.message import fitted, message_of
-from alerts.notice import BUDGETS, LINE_LIMITS, TEXT_LIMIT, code_of, is_ours, notice_of
 from alerts.say import Say
+from alerts.wording.message import fitted, message_of
+from alerts.wording.notice import BUDGETS, LINE_LIMITS, TEXT_LIMIT, code_of, is_ours, notice_of
 from alerts.words import WORDS
 from groundswell.records import Acknowledged, AlertSubject, CauseCount, Peak
-from stream.surge import SENSITIVITY_BUDGET
+from stream.detection.surge import SENSITIVITY_BUDGET
 from tests.tellings import telling
 
 LANGS = ("en", "zh")

@@ -15,12 +15,12 @@ from groundswell.settings import Settings
 from groundswell.tagging import Tag, Text
 from groundswell.text import normalise
 from models.scripted import ScriptedModel
-from stream import pack_check, packs
-from stream.directory import Directory
-from stream.entities import link, load_for
-from stream.pack_answers import Packs, WithPacks, shifted, with_packs
-from stream.phrases import BadPhrase, Phrases, parsed
-from stream.subjects import FOLDER, load
+from stream.names import pack_check, packs
+from stream.names.directory import Directory
+from stream.names.entities import link, load_for
+from stream.names.pack_answers import Packs, WithPacks, shifted, with_packs
+from stream.names.phrases import BadPhrase, Phrases, parsed
+from stream.names.subjects import FOLDER, load
 from stream.topology import Topology
 from tests.unit.linking_sentences import CHINESE, ENGLISH
 

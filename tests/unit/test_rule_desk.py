@@ -20,9 +20,10 @@ from groundswell.errors import BadRule
 from groundswell.evidence_words import GATES
 from groundswell.records import Sensitivity, Watchlist
 from groundswell.settings import Settings
-from stream import lines, rule_check, rule_grammar, rule_text
-from stream.previews import Previews
-from stream.rule_watch import Kept, Match
+from stream.detection import lines
+from stream.past.previews import Previews
+from stream.rulebook import rule_check, rule_grammar, rule_text
+from stream.rulebook.rule_watch import Kept, Match
 from tests.pages import JSON, KEYS, NOW, Site, open_site
 
 LOUD = """[[rule]]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stream import entities, rules_in_force
-from stream.directory import Directory
-from stream.rule_grammar import CONDITION_KEYS, HISTORY_KEYS, LIMITS, RULE_KEYS, define, read
+from stream.names import entities
+from stream.names.directory import Directory
+from stream.rulebook import rules_in_force
+from stream.rulebook.rule_grammar import CONDITION_KEYS, HISTORY_KEYS, LIMITS, RULE_KEYS, define, read
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = ("rules.md", "rules.zh.md")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from alerts.message import message_of
-from alerts.notice import LINE_LIMITS, TEXT_LIMIT, notice_of
 from alerts.say import Say
+from alerts.wording.message import message_of
+from alerts.wording.notice import LINE_LIMITS, TEXT_LIMIT, notice_of
 from groundswell.records import AlertRule
 from tests.tellings import telling
 

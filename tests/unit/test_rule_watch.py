@@ -14,14 +14,16 @@ from groundswell.errors import BadRule
 from groundswell.keys import MINUTE_MS
 from groundswell.records import NEGATIVE, NEUTRAL, POSITIVE, AlertEvent, Row, RuleSet, ScoredBatch, ScoredDocument
 from groundswell.times import parse_ms
-from stream import entities, rules_in_force, surge
-from stream.detect import Detector, Policy, Transition
-from stream.directory import Directory
-from stream.rule_grammar import define
-from stream.rule_watch import RuleWatch
-from stream.rules import Node, Rule
-from stream.rules_in_force import InForce
-from stream.usual import usual
+from stream.detection import surge
+from stream.detection.detect import Detector, Policy, Transition
+from stream.detection.usual import usual
+from stream.names import entities
+from stream.names.directory import Directory
+from stream.rulebook import rules_in_force
+from stream.rulebook.rule_grammar import define
+from stream.rulebook.rule_watch import RuleWatch
+from stream.rulebook.rules import Node, Rule
+from stream.rulebook.rules_in_force import InForce
 from stream.windows import Window, advance, due_steps, first_step, fold
 
 NOON_MS = 1_700_000_000_000 // 3_600_000 * 3_600_000

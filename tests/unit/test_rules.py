@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from groundswell.errors import BadRule
 from groundswell.records import RuleSet
-from stream import rules_in_force
-from stream.rule_grammar import CONDITION_KEYS, HISTORY_KEYS, MOST_RULES, RULE_KEYS, define, read
-from stream.rule_words import means
-from stream.rules import Rule
+from stream.rulebook import rules_in_force
+from stream.rulebook.rule_grammar import CONDITION_KEYS, HISTORY_KEYS, MOST_RULES, RULE_KEYS, define, read
+from stream.rulebook.rule_words import means
+from stream.rulebook.rules import Rule
 
 LOUD: dict[str, Any] = {
     "id": "loud",

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from bench import surge_road
-from stream import entities
-from stream.detect import Detector
-from stream.directory import Directory
-from stream.scheduled import BrokenEvents, Event, Schedule, check, load
-from stream.surge import Settings, State, tick
+from stream.detection.detect import Detector
+from stream.detection.scheduled import BrokenEvents, Event, Schedule, check, load
+from stream.detection.surge import Settings, State, tick
+from stream.names import entities
+from stream.names.directory import Directory
 
 HEAD = "subject,start,end,kind,factor\n"
 APPLE = "XNAS:AAPL"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from groundswell.cli import cli
 from groundswell.commands import series as command
 from groundswell.errors import BadSetting
-from stream.series import NotInOrder, SeriesSettings, detect
+from stream.detection.series import NotInOrder, SeriesSettings, detect
 
 START_S = 1_700_000_000
 values = st.one_of(

@@ -9,7 +9,7 @@ import pytest
 from groundswell import times
 from groundswell.commands import shadow as command
 from groundswell.records import AlertEvent
-from stream.shadow import SETTLE_S, Ledger
+from stream.past.shadow import SETTLE_S, Ledger
 
 GOLDEN = Path(__file__).parents[1] / "contract" / "golden" / "alert.json"
 NOON_MS = 1_770_000_000_000

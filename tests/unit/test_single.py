@@ -8,7 +8,7 @@ import pytest
 
 from groundswell.decisions import Detected
 from groundswell.keys import HOUR_MS, MINUTE_MS
-from stream import evidence, single
+from stream.detection import evidence, single
 from tests.unit.test_detect import OTHER, POLICY, SUBJECT, SURGE_MS, Player, Stream, one_each
 
 TRUSTING = replace(POLICY, trusted=frozenset({"wire"}), single_a_day=20)

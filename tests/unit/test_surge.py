@@ -10,8 +10,8 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from groundswell.errors import BadSetting
-from stream.season import PROFILES
-from stream.surge import (
+from stream.detection.season import PROFILES
+from stream.detection.surge import (
     GROUPS,
     NEVER,
     SENSITIVITY_BUDGET,

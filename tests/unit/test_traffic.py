@@ -13,7 +13,7 @@ from groundswell import feed, times
 from groundswell.cli import cli
 from groundswell.errors import Misconfigured
 from groundswell.records import InboundDocument
-from stream import entities, subjects
+from stream.names import entities, subjects
 
 CATALOGUE = subjects.load()
 NAMED = traffic_texts.nameable(list(CATALOGUE.subjects.values()))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts import wants
+from alerts.people import wants
 from groundswell.errors import GroundswellError, WrongShape
 from groundswell.records import QuietHours
 

@@ -16,8 +16,8 @@ from groundswell.errors import GroundswellError
 from groundswell.markets import is_market
 from groundswell.settings import Settings
 from stream.aggregate import AggregateWork, policy
-from stream.detect import Detector
-from stream.list_desk import ListDesk
+from stream.detection.detect import Detector
+from stream.detection.list_desk import ListDesk
 from stream.topology import Topology
 from tests.unit.test_detect import DIRECTORY, OTHER, POLICY, SUBJECT, SURGE_MS
 

@@ -3,7 +3,7 @@
 import pytest
 
 from groundswell.keys import MINUTE_MS
-from stream.why import why
+from stream.detection.why import why
 from tests.unit.test_detect import MONDAY_MS, OTHER, SUBJECT, SURGE_MS, Player, Stream, one_each, played
 
 

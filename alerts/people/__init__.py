@@ -1,0 +1,1 @@
+"""What people set and ask while alerts go out: endpoints, acknowledgements, silences, tests, drills, the delivery log."""
