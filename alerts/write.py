@@ -10,12 +10,11 @@ from aiokafka.errors import KafkaError
 from groundswell.connect import acknowledged
 from groundswell.decisions import Stage
 from groundswell.errors import ProduceFailed, Refused
-from groundswell.records import DeadLetter, DeliveryOutcome, Source
+from groundswell.letters import letter_of
+from groundswell.records import DeliveryOutcome, Source
 from groundswell.telemetry import DEAD_LETTERS as COUNTED
 from groundswell.telemetry import log
 from stream.topology import DEAD_LETTERS, DELIVERIES, Topology
-
-PAYLOAD_BYTES = 65_536
 
 
 async def outcomes(producer: AIOKafkaProducer, topology: Topology, rows: Sequence[DeliveryOutcome]) -> None:
@@ -26,19 +25,11 @@ async def outcomes(producer: AIOKafkaProducer, topology: Topology, rows: Sequenc
 
 async def dead_letter(producer: AIOKafkaProducer, topology: Topology, record: Any, why: Refused, now_ms: int) -> None:
     """A record of the alerts topic that is none of ours, with its place. Raises ProduceFailed."""
-    payload = record.value or b""
-    letter = DeadLetter(
-        reason=why.reason,
-        stage=Stage.DELIVER,
-        message=str(why)[:500],
-        remedy=why.remedy,
-        topic=record.topic,
-        src=Source(record.partition, record.offset),
-        at=now_ms,
-        payload=payload[:PAYLOAD_BYTES],
-        truncated=len(payload) > PAYLOAD_BYTES,
-    )
-    await _write(producer, topology.name(DEAD_LETTERS), [(why.reason, msgspec.json.encode(letter))])
+    refused = letter_of(
+        why, stage=Stage.DELIVER, topic=record.topic, src=Source(record.partition, record.offset), at_ms=now_ms,
+        payload=record.value, key=record.key,
+    )  # fmt: skip
+    await _write(producer, topology.name(DEAD_LETTERS), [(why.reason, msgspec.json.encode(refused))])
     COUNTED.labels(Stage.DELIVER, why.reason).inc()
     log().warning(
         "dead_letter", reason=why.reason, topic=record.topic, partition=record.partition, offset=record.offset

@@ -7,7 +7,7 @@ from typing import Any
 
 from groundswell.decisions import SubjectState
 from groundswell.markets import MARKET, market_of
-from groundswell.records import Acknowledgement, AlertView, DocumentCard, LiveRow
+from groundswell.records import MAX_URL_CHARS, Acknowledgement, AlertView, DocumentCard, LiveRow
 from groundswell.shown import minute_ms
 from groundswell.text import safe
 from groundswell.times import parse_ms
@@ -161,4 +161,4 @@ def card_row(card: DocumentCard) -> dict[str, Any]:
 def link(url: str | None) -> str:
     """The address if it is one that a page may link to, else "": only http and https."""
     cleaned = (url or "").strip()
-    return cleaned if cleaned.lower().startswith(("http://", "https://")) and len(cleaned) <= 2_000 else ""
+    return cleaned if cleaned.lower().startswith(("http://", "https://")) and len(cleaned) <= MAX_URL_CHARS else ""

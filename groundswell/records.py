@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 MAX_TEXT_BYTES = 65_536
+MAX_URL_CHARS = 2_048
 MAX_DOCUMENTS = 500  # in one message
 NEGATIVE, NEUTRAL, POSITIVE = "negative", "neutral", "positive"
 

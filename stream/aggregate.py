@@ -23,9 +23,10 @@ from groundswell import beat, control, times
 from groundswell.clock import Clock
 from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.control import ControlView
-from groundswell.decisions import Detected
+from groundswell.decisions import Detected, Stage
 from groundswell.errors import Fenced, Poison, ProduceFailed, RedisAway, Refused, TopicsMissing, UnknownVersion
 from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
+from groundswell.letters import letter_of
 from groundswell.records import NEGATIVE, DeadLetter, ScoredBatch, Source
 from groundswell.settings import Settings
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, RECORDS, WARMING, WATERMARK, log, tell
@@ -443,6 +444,15 @@ class AggregateWork:
                 [await self._producer.send(self._topology.name(DEAD_LETTERS_TOPIC), _encode(one), key=one.reason.encode())
                  for one in letters]
             )  # fmt: skip
+            for one in letters:
+                DEAD_LETTERS.labels("aggregate", one.reason).inc()
+                log().warning(
+                    "dead_letter",
+                    reason=one.reason,
+                    partition=one.src.partition,
+                    offset=one.src.offset,
+                    error=one.message,
+                )
             await self._commit(part, records[-1].offset + 1, change)
         BATCH_SECONDS.labels("aggregate").observe(self._clock.monotonic_s() - started_s)
         for fate in ("applied", "duplicate", "late", "dead_lettered"):
@@ -456,15 +466,11 @@ class AggregateWork:
             return None
 
     def _refuse(self, record: Record, refused: Refused, change: _Change) -> None:
-        payload = record.value or b""
-        change.letters.append(
-            DeadLetter(
-                reason=refused.reason, stage="aggregate", message=str(refused), remedy=refused.remedy,
-                topic=self._topology.name(SCORED), src=Source(record.partition, record.offset), at=self._clock.now_ms(),
-                payload=payload[:65_536], truncated=len(payload) > 65_536,
-            )
+        topic, src = self._topology.name(SCORED), Source(record.partition, record.offset)
+        refusal = letter_of(
+            refused, stage=Stage.AGGREGATE, topic=topic, src=src, at_ms=self._clock.now_ms(), payload=record.value, key=record.key
         )  # fmt: skip
-        DEAD_LETTERS.labels("aggregate", refused.reason).inc()
+        change.letters.append(refusal)
 
     async def _fold(self, part: Part, batch: ScoredBatch, change: _Change) -> None:
         """As if each document came alone: the steps that its time closes are closed before it counts, and a negative is looked at

@@ -17,13 +17,23 @@ from msgspec import Raw
 
 from groundswell import errors, times
 from groundswell.clock import Clock
+from groundswell.decisions import Stage
 from groundswell.language import language
-from groundswell.records import MAX_DOCUMENTS, MAX_TEXT_BYTES, DeadLetter, Document, InboundDocument, Mention, Source
+from groundswell.letters import letter_of
+from groundswell.records import (
+    MAX_DOCUMENTS,
+    MAX_TEXT_BYTES,
+    MAX_URL_CHARS,
+    DeadLetter,
+    Document,
+    InboundDocument,
+    Mention,
+    Source,
+)
 from groundswell.text import NORMALISER_VERSION, normalise, safe
 
-PAYLOAD_BYTES = 65_536  # kept of a dead letter
 BOM = b"\xef\xbb\xbf"
-TITLE_CHARS, NAME_CHARS, URL_CHARS, ID_CHARS = 500, 120, 2_048, 200
+TITLE_CHARS, NAME_CHARS, ID_CHARS = 500, 120, 200
 YEAR_1990_MS = 631_152_000_000
 YEAR_10000_MS = 253_402_300_800_000  # no calendar downstream goes further
 
@@ -66,7 +76,8 @@ def take(
     now_ms = rules.clock.now_ms()
 
     def refuse(error: errors.Refused, raw: bytes, index: int) -> None:
-        intake.dead.append(letter(error, raw, topic, Source(partition, offset, index), now_ms))
+        src = Source(partition, offset, index)
+        intake.dead.append(letter_of(error, stage=Stage.INGEST, topic=topic, src=src, at_ms=now_ms, payload=raw))
 
     whole = value or b""
     try:
@@ -80,14 +91,6 @@ def take(
         except errors.Refused as error:
             refuse(error, raw, index)
     return intake
-
-
-def letter(error: errors.Refused, raw: bytes, topic: str, src: Source, now_ms: int) -> DeadLetter:
-    """Why something was refused, and its bytes."""
-    return DeadLetter(
-        reason=error.reason, stage="ingest", message=safe(str(error), 300), remedy=error.remedy, topic=topic, src=src,
-        at=now_ms, payload=raw[:PAYLOAD_BYTES], truncated=len(raw) > PAYLOAD_BYTES,
-    )  # fmt: skip
 
 
 def elements(whole: bytes) -> list[bytes]:
@@ -222,7 +225,7 @@ def _hashed(author: str | None, source: str, pepper: str) -> str:
 
 def _web_address(url: str | None) -> str:
     """http and https only, as given; anything else is dropped, for a page will make it a link."""
-    if not url or len(url) > URL_CHARS or " " in url or not url.isprintable():
+    if not url or len(url) > MAX_URL_CHARS or " " in url or not url.isprintable():
         return ""
     try:
         parts = urlsplit(url)

@@ -20,15 +20,17 @@ from groundswell import books
 from groundswell.books import Counts
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient, acknowledged
+from groundswell.decisions import Stage
 from groundswell.errors import Poison, PoisonFlood, RedisAway, Retryable
 from groundswell.keys import Keys
+from groundswell.letters import letter_of
 from groundswell.records import Document, Source
 from groundswell.settings import Settings
 from groundswell.telemetry import DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, log
 from groundswell.text import safe
 from stream.crashes import Footing, RedisCrashes
 from stream.generation import Generation
-from stream.ingest import Intake, Rules, letter, take
+from stream.ingest import Intake, Rules, take
 from stream.standstill import Standstill
 from stream.topology import COMMENTS, DOCUMENTS, INPUTS, NEWS, Topology
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
@@ -132,7 +134,9 @@ class IngestWork:
         if self._refused > REFUSED_IN_A_ROW:
             raise PoisonFlood(f"{self._refused} messages in a row cannot be worked on; the newest: {error}") from error
         src = Source(record.partition, record.offset)
-        return Intake(dead=[letter(error, record.value or b"", record.topic, src, self._clock.now_ms())])
+        at_ms = self._clock.now_ms()
+        refused = letter_of(error, stage=Stage.INGEST, topic=record.topic, src=src, at_ms=at_ms, payload=record.value)
+        return Intake(dead=[refused])
 
     async def _note(self, record: Record, intake: Intake, batch: _Batch) -> None:
         """What became of one message: its documents wait for their neighbours, its dead letters do not."""

@@ -22,8 +22,10 @@ from groundswell import beat, books
 from groundswell.books import Counts
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient, acknowledged, close_producer, open_consumer, open_producer, open_redis
+from groundswell.decisions import Stage
 from groundswell.errors import ModelCrash, Poison, RedisAway, Refused, UnknownVersion
 from groundswell.keys import Keys
+from groundswell.letters import letter_of
 from groundswell.markets import MARKET, market_of
 from groundswell.records import DeadLetter, Document, Row, ScoredBatch, ScoredDocument, Source, Tagged
 from groundswell.reserved import tests
@@ -393,10 +395,8 @@ class TagWork:
         )  # fmt: skip
 
     def _letter(self, error: Refused, src: Source, payload: bytes, key: bytes | None) -> DeadLetter:
-        return DeadLetter(
-            reason=error.reason, stage="tag", message=str(error), remedy=error.remedy, topic=self._topology.name(DOCUMENTS), src=src,
-            at=self._clock.now_ms(), payload=payload[:65_536], truncated=len(payload) > 65_536, key=key and key[:1_000],
-        )  # fmt: skip
+        topic, at_ms = self._topology.name(DOCUMENTS), self._clock.now_ms()
+        return letter_of(error, stage=Stage.TAG, topic=topic, src=src, at_ms=at_ms, payload=payload, key=key)
 
 
 def _place(item: _Item) -> bytes:

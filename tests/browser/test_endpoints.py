@@ -166,9 +166,7 @@ def test_health_is_said_in_words_and_an_endpoint_is_rotated_switched_off_and_rem
 
 
 def test_a_silence_is_made_of_conditions_listed_in_its_words_and_ended(site: Answering, browser: Browser) -> None:
-    over = Silence(
-        id="sil_old", subjects=["XNAS:TSLA"], until=NOW - 400 * 86_400_000, by="Ana", at=NOW - 401 * 86_400_000
-    )
+    over = Silence(id="sil_old", subjects=["XNAS:TSLA"], until=NOW - 4 * 86_400_000, by="Ana", at=NOW - 5 * 86_400_000)
     site.view.apply(over.id, msgspec.json.encode(over))
     with a_page(browser) as page:
         page.clock.set_fixed_time(NOW / 1000)

@@ -1,7 +1,6 @@
 """Serving computes what transformers computes in float32, whatever it runs on, and company never changes an answer."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
 from groundswell.tagging import Text
-from models import linear, stored
+from models import catalog, linear, stored
 from models.batching import grid, grid_sizes
 from models.encoder import Encoder, forward
 from models.gpu import Gpu
@@ -22,7 +21,7 @@ from models.packed import BUDGET_TOKENS, Packed
 from models.packed_classifier import Shape, renamed
 
 VOCABULARY, POSITIONS, HIDDEN = 97, 512, 64
-BUNDLED = Path(rows.__file__).parent / "bundled"
+BUNDLED = catalog.locate("bundled")
 # Largest difference of one of 64 numbers of unit variance, after two layers.
 WITHIN = {"float32": 2e-4, "bfloat16": 0.12}
 
