@@ -37,6 +37,7 @@ class Record:
     partition: int
     offset: int
     value: bytes
+    key: bytes | None = None
 
 
 class Producer:

@@ -36,6 +36,7 @@ class Record:
     partition: int
     offset: int
     value: bytes
+    key: bytes | None = None
 
 
 class Broker:

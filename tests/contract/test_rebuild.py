@@ -48,6 +48,7 @@ class Record:
     partition: int
     offset: int
     value: bytes
+    key: bytes | None = None
 
 
 @dataclass
