@@ -136,7 +136,12 @@ async def test_a_disabled_endpoint_is_told_of_tried_again_when_enabled_and_sent_
     begun = road.clock.now_ms() - 1_000
     await road.push(event_bytes())
     await road.until(lambda: any(got.event["type"] == "endpoint.disabled" for got in other.received))
-    assert (await road.fares("risk")).state == "disabled"
+
+    async def shown_as_disabled() -> bool:
+        return (await road.fares("risk")).state == "disabled"
+
+    # The notice may arrive before the state that it tells of is written for the pages.
+    await road.until(shown_as_disabled)
     await road.push(event_bytes("alert.updated", 2), event_bytes(episode="ep_b"))
     await road.until(lambda: road.has_read(3))
     asked = new("test", "risk", "ana", road.clock.now_ms())
