@@ -43,6 +43,18 @@ def kafka_answers(address: str, timeout_s: float = 2.0) -> bool:
     return len(reply) == 16 and struct.unpack(">iiii", reply)[3] > 0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files marked `in_order` tell one story of one installation: their tests are put back into the order of the file."""
+    stories: dict[Path, list[int]] = {}
+    for place, item in enumerate(items):
+        if item.get_closest_marker("in_order"):
+            stories.setdefault(item.path, []).append(place)
+    for places in stories.values():
+        told = sorted((items[place] for place in places), key=lambda item: item.reportinfo()[1] or 0)
+        for place, item in zip(places, told, strict=True):
+            items[place] = item
+
+
 @pytest.fixture
 def long_form() -> None:
     """For tests of minutes, of which continuous integration runs a shorter sister: `make test-long` runs them all."""

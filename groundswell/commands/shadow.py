@@ -57,7 +57,7 @@ def shadow(ctx: click.Context, sensitivity: str | None, rule_file: Path | None, 
 async def _shadow(
     settings: Settings, sensitivity: str | None, rule_file: Path | None, seconds: float | None, *, as_json: bool
 ) -> dict[str, Any]:
-    from stream.aggregate import directory_of
+    from stream.names.directory import directory_of
     from stream.past.shadow import Ledger, Shadow, run
 
     topology, clock, directory = topology_of(settings), SystemClock(), directory_of(settings)
@@ -74,8 +74,6 @@ async def _shadow(
         loop.add_signal_handler(number, stop.set)
     timer = loop.call_later(seconds, stop.set) if seconds else None
     began_s, redis = time.monotonic(), await open_redis(settings)
-    if not as_json:
-        click.echo(f"{name} runs beside {settings.sensitivity}. Differences appear here; Ctrl-C ends it.", err=True)
     try:
         await run(
             settings,
@@ -86,6 +84,9 @@ async def _shadow(
             ledger,
             stop,
             lambda news: _tell(news, name, as_json=as_json),
+            lambda: click.echo(
+                f"{name} runs beside {settings.sensitivity}. Differences appear here; Ctrl-C ends it.", err=True
+            ),
         )
     finally:
         if timer is not None:

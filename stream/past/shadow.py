@@ -27,7 +27,9 @@ from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream import create
 from stream.detection import episodes
-from stream.detection.detect import HISTORY_STEPS, Policy, Transition
+from stream.detection.case import HISTORY_STEPS
+from stream.detection.detect import Transition
+from stream.detection.policy import Policy
 from stream.names.directory import Directory
 from stream.past.backtest import Play
 from stream.rulebook import rule_store
@@ -201,9 +203,9 @@ class Shadow:
 
 async def run(
     settings: Settings, topology: Topology, clock: Clock, redis: RedisClient, shadow: Shadow, ledger: Ledger, stop: asyncio.Event,
-    tell: Callable[[list[Surge]], None],
+    tell: Callable[[list[Surge]], None], begun: Callable[[], None],
 ) -> None:  # fmt: skip
-    """Until `stop`. Raises BrokerAway, RedisAway, TopicsMissing."""
+    """Until `stop`; what is said after `begun()` is looked at. Raises BrokerAway, RedisAway, TopicsMissing."""
     keys = Keys(topology.prefix)
     store = Store(redis, keys, await create.incarnation(settings, topology))
     scored = await open_consumer(settings, None, [topology.name(SCORED)])
@@ -214,6 +216,7 @@ async def run(
             await alerts.position(one)  # a seek to the end is not done before it is asked for
         for one in sorted(scored.assignment()):
             scored.seek(one, await shadow.take_up(store, keys, one.partition, clock.monotonic_s()))
+        begun()
         while not stop.is_set():
             await _look(scored, shadow, clock)
             for records in (await alerts.getmany(timeout_ms=0)).values():

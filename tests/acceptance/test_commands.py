@@ -35,6 +35,7 @@ from groundswell.settings import Settings
 from stream.topology import TAGGED
 from tests.stages import Site, clean_environment
 
+pytestmark = pytest.mark.in_order
 START_S, COMMAND_S, ALERT_S, STOP_S, WATCH_S = 60, 60, 45, 12, 20
 STAGES = {"ingest", "tag", "aggregate", "deliver", "dashboard"}
 NAME = "desk [/b] 风控"  # as Rich would read it: the end of something that never began

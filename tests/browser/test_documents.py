@@ -18,8 +18,9 @@ from groundswell.embedded import Services
 from groundswell.records import Mention, Row, Source, Tagged
 from stream.topology import TAGGED
 from tests import believable, tagged_pasts
-from tests.browser.test_page import HOSTILE, TOPOLOGY, Site, a_page
-from tests.browser.test_page import browser as browser  # noqa: PLC0414 - the fixture
+from tests.browser.reader import HOSTILE, a_page
+from tests.browser.sites import Site
+from tests.pages import TOPOLOGY
 
 TOPIC = TOPOLOGY.name(TAGGED)
 Label = Literal["negative", "neutral", "positive"]
@@ -96,6 +97,25 @@ def filled(services: Services) -> Iterator[SearchSite]:
     yield site
     site.stop()
     site.redis.close()
+
+
+@pytest.fixture
+def hostile() -> Iterator[SearchSite]:
+    """Pages over hostile texts alone: beside the day of talk they would be the newest that every other search finds."""
+    with tagged_pasts.embedded_services({TOPIC: TOPOLOGY.partitions(TAGGED)}) as services:
+        site = SearchSite(services)
+        site.fill()
+        site.say(*(
+            told(
+                site.now, place, id=f"h{place}", story=f"h{place}", title=text[:65_000], text=f"hostilebait {text}"[:60_000],
+                source=f"hostile.example{place}", url="javascript:alert(5)", deciding=(0, min(9, len(text))),
+                topics=[(text[:40], 0.9)], companies=[Row(text[:60], "negative", 0.9)],
+            )
+            for place, text in enumerate(HOSTILE)
+        ))  # fmt: skip
+        yield site
+        site.stop()
+        site.redis.close()
 
 
 def found(page: Page) -> None:
@@ -223,19 +243,9 @@ def test_a_long_search_says_how_far_it_is_stops_when_told_and_goes_on(filled: Se
         assert "cursor=c2" in asked[-1], "it goes on where it was"
 
 
-def test_hostile_texts_are_only_letters(services: Services, filled: SearchSite, browser: Browser) -> None:
-    filled.say(
-        *(
-            told(
-                filled.now, place, id=f"h{place}", story=f"h{place}", title=text[:65_000], text=f"hostilebait {text}"[:60_000],
-                source=f"hostile.example{place}", url="javascript:alert(5)", deciding=(0, min(9, len(text))),
-                topics=[(text[:40], 0.9)], companies=[Row(text[:60], "negative", 0.9)],
-            )
-            for place, text in enumerate(HOSTILE)
-        )
-    )  # fmt: skip
+def test_hostile_texts_are_only_letters(hostile: SearchSite, browser: Browser) -> None:
     with a_page(browser, viewport={"width": 390, "height": 844}) as page:
-        page.goto(f"{filled.address}/documents?q=hostilebait")
+        page.goto(f"{hostile.address}/documents?q=hostilebait")
         found(page)
         expect(page.locator("#search-says")).to_contain_text(f"{len(HOSTILE)} shown")
         assert (
@@ -247,7 +257,7 @@ def test_hostile_texts_are_only_letters(services: Services, filled: SearchSite, 
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
         expect(page.locator("#found")).to_contain_text("⟨U+202E⟩")
         page.goto(
-            f"{filled.address}/documents?q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&source=%22%3E%3Cscript%3Ealert(1)%3C/script%3E"
+            f"{hostile.address}/documents?q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&source=%22%3E%3Cscript%3Ealert(1)%3C/script%3E"
         )
         found(page)
         expect(page.locator("[name=source]")).to_have_value('"><script>alert(1)</script>')

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -62,12 +61,20 @@ async def push(here: Site, documents: Sequence[ScoredDocument], offset: int = 0)
         await close_producer(producer)
 
 
-async def command(here: Site, *arguments: str) -> Any:
-    """Standard output of `groundswell ARGUMENTS --json`, decoded line by line."""
-    process = await asyncio.create_subprocess_exec(
+async def command(here: Site, *arguments: str) -> bytes:
+    """Standard output of `groundswell ARGUMENTS --json`."""
+    return await ended(await begin(here, *arguments))
+
+
+async def begin(here: Site, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "groundswell", *arguments, "--json", cwd=here.logs, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=here.environment(),
     )  # fmt: skip
+
+
+async def ended(process: asyncio.subprocess.Process) -> bytes:
+    """What it said that nobody has read yet, once it has ended well."""
     out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, err.decode()
     return out
@@ -116,12 +123,17 @@ async def test_a_shadow_lists_what_another_sensitivity_would_have_told(here: Sit
     await push(here, documents)
     async with here.stage("aggregate"):
         await here.until_read("aggregate", len(documents))
-        running = asyncio.create_task(command(here, "shadow", "--sensitivity", "900", "--for", "25s"))
-        await asyncio.sleep(8)  # for it to have begun: what comes before is nobody's
+        shadow = await begin(here, "shadow", "--sensitivity", "900")
+        assert shadow.stderr is not None
+        begun = await asyncio.wait_for(shadow.stderr.readline(), 60)  # what comes before is nobody's
+        assert b"runs beside" in begun
         at_ms = time.time_ns() // 1_000_000
         faint = [said(FAINT, at_ms + i * 1_000, 1_000 + i, negative=True) for i in range(9)]
         await push(here, faint, len(documents))
-        *lines, end = [msgspec.json.decode(line) for line in (await running).splitlines()]
+        assert shadow.stdout is not None
+        line = await asyncio.wait_for(shadow.stdout.readline(), 60)
+        shadow.terminate()
+        *lines, end = [msgspec.json.decode(one) for one in (line + await ended(shadow)).splitlines()]
         assert [one["subject"] for one in end["at_the_end"]["only_shadow"]] == [FAINT]
         assert [one["subject"] for one in lines] == [FAINT]
         assert end["at_the_end"]["only_live"] == []
