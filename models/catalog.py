@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from groundswell.errors import BrokenModel, UnknownModel
+from groundswell.text import NORMALISER_VERSION
 from models import classifier_folder, hub
 from models.labels import SENTIMENTS, TOPICS
 from models.safe_files import read_json, refuse_code
@@ -127,7 +128,12 @@ def read_config(path: Path) -> Config:
 
 
 def check_config(config: Config, path: Path) -> None:
-    """Compare the config, read from `path`, with itself. Raises BrokenModel."""
+    """Compare the config, read from `path`, with itself and with how texts are normalised here. Raises BrokenModel."""
+    if config.normaliser_version != NORMALISER_VERSION:
+        raise BrokenModel(
+            f"{path} learned from texts of normaliser {config.normaliser_version}; here texts are of {NORMALISER_VERSION}.",
+            remedy="Train it again with this version, or use the version that it was trained with.",
+        )
     if sorted(config.sentiments) != sorted(SENTIMENTS):
         raise BrokenModel(
             f"{path} names the sentiments {config.sentiments}; they must be {list(SENTIMENTS)}, in any order."

@@ -16,13 +16,16 @@ import structlog
 
 from groundswell.errors import BrokenModel, Misconfigured, ModelAway
 from groundswell.tagging import Text
+from groundswell.text import safe
 from models import catalog
 from models.batch_queue import BATCH_TOKENS
 from models.tags import HEADER, MAX_FRAME_BYTES, Failure, Hello, Reply, Request, flaw, frame
 
 log = structlog.get_logger(stage="model")
 
-KEPT_ERROR_LINES = 30
+NOT_READY = "not_ready"  # the kind of a Failure that is ours: the child did not say why
+KEPT_ERROR_BYTES, KEPT_ERROR_LINES = 16_384, 30
+LOGGED_ERROR_CHARS = 1_000
 
 
 class ChildLost(Exception):
@@ -35,9 +38,14 @@ class Child:
 
     process: asyncio.subprocess.Process
     waiting: dict[int, asyncio.Future[Reply]] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
+    printed: bytes = b""  # the end of its standard error
     listeners: list[asyncio.Task[None]] = field(default_factory=list)
-    doomed: bool = False
+    doomed: bool = False  # we end it
+
+    @property
+    def errors(self) -> list[str]:
+        """The last lines the child printed: they say why it did not start, or why it ended."""
+        return self.printed.decode("utf-8", "replace").splitlines()[-KEPT_ERROR_LINES:]
 
     @property
     def alive(self) -> bool:
@@ -177,11 +185,11 @@ class ModelProcess:
             try:
                 hello = await asyncio.wait_for(first_frame(child), self._start_deadline_s)
             except (TimeoutError, ValueError, msgspec.DecodeError) as error:
-                hello = Failure("start", f"it did not get ready within {self._start_deadline_s:.0f} s ({error!r})")
+                hello = Failure(NOT_READY, f"it did not get ready within {self._start_deadline_s:.0f} s ({error!r})")
             if isinstance(hello, Failure):
                 child.kill()
                 await self._close()
-                message = "\n".join([hello.message, *(child.errors if hello.kind == "start" else [])])
+                message = "\n".join([hello.message, *(child.errors if hello.kind == NOT_READY else [])])
                 raise BrokenModel(message, remedy=hello.remedy)
             child.listeners.append(asyncio.create_task(listen(child)))
             self._version, self.batch_tokens = hello.model_version, hello.batch_tokens
@@ -193,6 +201,8 @@ class ModelProcess:
         if child is None:
             return
         assert child.process.stdin is not None
+        if child.process.returncode is None:
+            child.doomed = True
         child.process.stdin.close()
         try:
             await asyncio.wait_for(child.process.wait(), 5)
@@ -219,12 +229,16 @@ async def listen(child: Child) -> None:
         child.kill()
     status = await child.process.wait()
     child.fail(f"{cause} (status {status})")
+    if not child.doomed:  # also where nobody waits for an answer: killed for memory, most often
+        await asyncio.wait(child.listeners[:1], timeout=1)
+        said = safe("\n".join(child.errors)[-LOGGED_ERROR_CHARS:], LOGGED_ERROR_CHARS)
+        log.warning("the model process ended", pid=child.process.pid, status=status, said=said)
 
 
 async def first_frame(child: Child) -> Hello | Failure:
     body = await read(child)
     if body is None:
-        return Failure("start", f"the model process ended with status {await child.process.wait()}.")
+        return Failure(NOT_READY, f"the model process ended with status {await child.process.wait()}.")
     return msgspec.msgpack.decode(body, type=Hello | Failure)
 
 
@@ -242,10 +256,10 @@ async def read(child: Child) -> bytes | None:
 
 
 async def collect_errors(child: Child) -> None:
-    """Keep the last lines the child printed: they say why it did not start."""
+    """Read what the child prints, or it would wait for us; keep the end. In pieces: a progress bar is one endless line."""
     assert child.process.stderr is not None
-    while line := await child.process.stderr.readline():
-        child.errors = [*child.errors, line.decode("utf-8", "replace").rstrip()][-KEPT_ERROR_LINES:]
+    while piece := await child.process.stderr.read(4_096):
+        child.printed = (child.printed + piece)[-KEPT_ERROR_BYTES:]
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -15,13 +15,9 @@ MAX_FRAME_BYTES = 64 << 20
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """The first frame of a model process: it is ready, and its labels are in order. A Failure comes when it is not."""
+    """The first frame of a model process: it is ready, and answered the plain sentences. A Failure comes when it is not."""
 
     model_version: str
-    labels: list[str]
-    topics: list[str]
-    languages: list[str]
-    sanity: str
     runner: str = ""  # what computes: "bf16 prepacked, own kernels (avx512-bf16)"
     batch_tokens: int = 1_024  # what it runs at once: batches of this size serve it best
 

@@ -34,10 +34,7 @@ def main() -> int:
     except Misconfigured as error:
         send(out, Failure(type(error).__name__, str(error), error.remedy))
         return STOP
-    config = tagger.config
-    names = list(config.languages)
-    runner, at_once = tagger.describe(), batch_tokens(tagger)
-    send(out, Hello(config.version, config.sentiments, config.topics, names, "ok", runner, at_once))
+    send(out, Hello(tagger.config.version, tagger.describe(), batch_tokens(tagger)))
     with suppress(BrokenPipeError):  # the parent went away: so do we
         serve(tagger, sys.stdin.buffer, out)
     return 0

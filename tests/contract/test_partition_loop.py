@@ -204,6 +204,40 @@ async def test_bad_records_are_refused_and_their_neighbours_are_worked_on_in_ord
     assert after.count == 0, "all was committed, the refused ones too"
 
 
+async def test_a_place_that_the_topic_does_not_hold_is_read_from_the_oldest_record(place: tuple[Settings, str]) -> None:
+    settings, topic = place
+    await write(settings, topic, 100)
+    work = Work(start=lambda partition: 1_000_000 if partition == 1 else 0)  # it was made anew since 1 was stored
+    async with running(settings, topic, work):
+        await until(lambda: work.count >= 100 * PARTITIONS)
+    assert all(work.done[n] == list(range(100)) for n in range(PARTITIONS))
+
+
+async def test_what_kafka_dropped_before_it_was_read_is_skipped_and_the_rest_is_read(
+    kafka_address: str, topic_prefix: str
+) -> None:
+    """Real Kafka only: the embedded broker drops nothing."""
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    settings, topic = Settings(kafka=kafka_address), f"{topic_prefix}.numbers"
+    client = AdminClient({"bootstrap.servers": kafka_address, "log_level": 0})
+    await asyncio.to_thread(client.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result, 10)
+    await write(settings, topic, 100)
+    stored, committed = Work(start=lambda _partition: 10), Work()
+    (cut,) = client.delete_records([TopicPartition(topic, 1, 40)]).values()
+    await asyncio.to_thread(cut.result, 10)
+    async with running(settings, topic, stored):
+        await until(lambda: stored.count == 2 * 90 + 60)
+    assert [stored.done[n][0] for n in range(PARTITIONS)] == [10, 40, 10]
+    await write(settings, topic, 100, start=100)
+    (cut,) = client.delete_records([TopicPartition(topic, 1, 140)]).values()
+    await asyncio.to_thread(cut.result, 10)
+    async with running(settings, topic, committed):
+        await until(lambda: committed.count == 2 * 100 + 60)
+    assert [committed.done[n][0] for n in range(PARTITIONS)] == [100, 140, 100]
+
+
 async def test_idle_says_when_the_end_has_been_reached(place: tuple[Settings, str]) -> None:
     settings, topic = place
     await write(settings, topic, 5)

@@ -19,14 +19,20 @@ def main():
     if "die" in sys.argv[1]:
         print("cannot map memory", file=sys.stderr)
         sys.exit(9)
-    send(out, Hello("fake-1", [], [], [], "ok"))
+    send(out, Hello("fake-1"))
     while (body := read_frame(sys.stdin.buffer)) is not None:
         request = msgspec.msgpack.decode(body, type=Request)
         words = {text.text for text in request.texts}
+        if "leave" in words:
+            send(out, Reply(request.id, [said(text, insane=False) for text in request.texts]))
+            print("no memory left", file=sys.stderr, flush=True)
+            os._exit(7)
         if "kill" in words:
             os._exit(7)
         if "hang" in words:
             time.sleep(60)
+        if "progress" in words:
+            print("reading " * 200_000, end="\r", file=sys.stderr, flush=True)
         if "noise" in words:
             out.write(b"a stray line of some library\n")
         failure = Failure("ValueError", "a text of doom") if "fail" in words else None

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from groundswell.errors import BrokenModel, ModelAway, ModelUnhealthy
 from groundswell.tagging import Text
@@ -116,6 +117,30 @@ async def test_an_equal_text_is_answered_without_the_model(model, process):
     assert process._last_id == asked
     await model.tag([Text("fraud probe", title="Harbour", lang="en", spans=[(1, 7)])])
     assert process._last_id == asked + 1
+
+
+async def test_a_process_that_ends_while_nobody_asks_is_told_with_its_last_words_and_replaced(model, process):
+    with capture_logs() as logged:
+        await model.tag([Text("leave")])
+        async with asyncio.timeout(10):
+            while not any(line["event"] == "the model process ended" for line in logged):
+                await asyncio.sleep(0.01)
+    (told,) = [line for line in logged if line["event"] == "the model process ended"]
+    assert (told["status"], told["said"], told["log_level"]) == (7, "no memory left", "warning")
+    assert [tag.polarity for tag in await model.tag([Text("record profit")])] == ["positive"]
+
+
+async def test_a_process_that_we_end_is_not_told_as_lost(process):
+    with capture_logs() as logged:
+        await process.start()
+        await process.stop()
+    assert [line["event"] for line in logged] == ["model ready"]
+
+
+async def test_a_progress_bar_without_an_end_does_not_hold_up_the_model(model, process):
+    before = process.pid
+    assert [tag.polarity for tag in await model.tag([Text("progress"), Text("record profit")])][1] == "positive"
+    assert process.pid == before, "it answered by itself, and was not killed for its silence"
 
 
 async def test_a_cancelled_batch_leaves_the_model_usable(model):

@@ -49,6 +49,7 @@ def test_weights_cut_short_are_refused(tmp_path):
     ("change", "words"),
     [
         ({"format": 99}, "format 99"),
+        ({"normaliser_version": 99}, "normaliser 99"),
         ({"sentiments": ["bad", "neutral", "good"]}, "names the sentiments"),
         ({"topics": ["gossip"], "topic_thresholds": [0.5]}, "unknown topics: gossip"),
         ({"topic_thresholds": [0.5]}, "1 thresholds"),
