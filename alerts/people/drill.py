@@ -26,7 +26,7 @@ from stream.topology import COMMENTS, Topology
 LATE_S = 300.0  # a quiet partition closes its steps by the clock, a minute or two behind; an alert after this is missed
 LOOK_S = 1.0
 SOURCE = "groundswell-drill"
-MISSED = {"en": "Fire drill without an alert", "zh": "演练未触发告警"}
+MISSED = {"en": "Fire drill without an alert", "zh": "演练未触发预警"}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -125,7 +125,7 @@ def missed(subject: str, sent_ms: int, now_ms: int) -> AlertEvent:
         names=MISSED,
         summary={
             "en": f"A fire drill sent at {clock} UTC brought no alert within {minutes} minutes: real surges may go unnoticed.",
-            "zh": f"{clock}（UTC）发起的告警演练在 {minutes} 分钟内没有触发告警，真实异动也可能漏报。",
+            "zh": f"{clock}（UTC）发起的演练在 {minutes} 分钟内没有触发预警，真实异动也可能漏报。",
         },
         severity="critical",
         test=True,

@@ -27,7 +27,7 @@ def test_event(errand: Errand, endpoint: Endpoint, now_ms: int) -> AlertEvent:
         names={"en": endpoint.name, "zh": endpoint.name},
         summary={
             "en": "A test: alerts of Groundswell arrive here. Nothing has happened.",
-            "zh": "这是一条测试消息：Groundswell 的告警可以送达这里，并没有发生任何异动。",
+            "zh": "这是一条测试消息：Groundswell 的预警可以送达这里，并没有发生任何异动。",
         },
         test=True,
     )
@@ -46,7 +46,7 @@ def unreachable(endpoint: Endpoint, health: Health) -> AlertEvent:
         health.since_ms,
         {
             "en": f"The endpoint {endpoint.name} {said['en'].format(since=clock)}{why}. What is meant for it may be missed.",
-            "zh": f"通知端点“{endpoint.name}”{said['zh'].format(since=clock)}{why_zh}，发给它的告警可能会漏掉。",
+            "zh": f"通知端点“{endpoint.name}”{said['zh'].format(since=clock)}{why_zh}，发给它的预警可能会漏掉。",
         },
     )
 
