@@ -14,13 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard import rows
+from dashboard.alerts import listing
 from dashboard.entry.body import limited
 from dashboard.live import MAX_STREAMS, MAX_TOPICS, Full
 from dashboard.parts import parts
 from dashboard.problems import problem
 from dashboard.subjects import history
+from groundswell import alert_views
 from groundswell.beat import beats
-from groundswell.decisions import SubjectState
+from groundswell.decisions import SubjectState, Unwell
 from groundswell.errors import WrongShape
 from groundswell.keys import HOUR_MS
 from groundswell.shown import minute_ms
@@ -51,7 +53,7 @@ def inbox(request: Request) -> list[dict[str, Any]]:
     """Newest first; what fires comes before what is over."""
     hub = parts(request).hub
     found = [rows.alert_row(view, hub.acknowledged.get(view.episode)) for view in hub.shown.alerts.values()]
-    return sorted(found, key=lambda row: (row["state"] == "resolved", -(row["updated_at"] or 0)))
+    return sorted(found, key=lambda row: (row["state"] == SubjectState.RESOLVED, -(row["updated_at"] or 0)))
 
 
 async def series(request: Request) -> Response:
@@ -111,7 +113,7 @@ async def alerts(request: Request) -> Response:
     here = parts(request)
     state, subject = request.query_params.get("state", ""), request.query_params.get("subject", "")
     limit = min(max(number(request, "limit", PAGE), 1), PAGE_MOST)
-    views, following = await history.alerts(
+    views, following = await listing.listed(
         here.redis, here.keys, cursor=request.query_params.get("cursor", ""), limit=limit, state=state, subject=subject
     )
     items = [rows.alert_row(view, here.hub.acknowledged.get(view.episode)) for view in views]
@@ -122,7 +124,7 @@ async def alert(request: Request) -> Response:
     """One episode: its newest event, all transitions and the frozen evidence of each."""
     here = parts(request)
     episode = request.path_params["episode"]
-    view = await history.alert(here.redis, here.keys, episode)
+    view = await alert_views.one(here.redis, here.keys, episode)
     if view is None:
         return problem(404, "no_such_episode", "There is no such episode.", "GET /api/v1/alerts lists the newest.")
     body = msgspec.to_builtins(view)
@@ -132,7 +134,7 @@ async def alert(request: Request) -> Response:
 
 async def push(request: Request) -> Response:
     """Documents in, `feed=news|comments`: one InboundDocument or an array of up to 500."""
-    placed = await parts(request).intake.push(await limited(request), request.query_params.get("feed", "news"))
+    placed = await parts(request).pen.push(await limited(request), request.query_params.get("feed", "news"))
     return answer(request, placed, 202)
 
 
@@ -142,7 +144,7 @@ async def health(request: Request) -> Response:
     state = here.hub.state()
     living = (
         []
-        if state["state"] == "redis_away"
+        if state["state"] == Unwell.REDIS_AWAY
         else [msgspec.to_builtins(beat) for beat in await beats(here.redis, here.keys)]
     )
     return answer(

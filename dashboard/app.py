@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
-import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ from dashboard import api, openapi, pages
 from dashboard.alerts import alert, consumers, feedback
 from dashboard.archive import documents
 from dashboard.control import desk, endpoints, rules, watchlists
-from dashboard.control.intake import Intake
+from dashboard.control.pen import Pen
 from dashboard.entry import login, tokens
 from dashboard.entry.access import Access
 from dashboard.entry.audit import Trail
@@ -47,6 +46,7 @@ from dashboard.words import Words
 from groundswell import beat, control
 from groundswell.clock import Clock
 from groundswell.connect import open_redis
+from groundswell.decisions import Stage
 from groundswell.errors import BadSetting, GroundswellError, PlainText
 from groundswell.feedback import Remarks
 from groundswell.keys import Keys
@@ -139,11 +139,11 @@ async def run(
         shown, counting = Shown(redis, keys, topology.partitions(SCORED)), Counting(redis, keys, clock)
         hub = Hub(shown, clock, acks=lambda: _acks(view), counting=counting)
         remarks = Remarks(hub.again)
-        intake = Intake(settings, topology, clock)
-        writes = make_desk(view, intake, redis, keys)
+        pen = Pen(settings, topology, clock)
+        writes = make_desk(view, pen, redis, keys)
         prices = Prices(settings)
         installation = make_installation(redis, keys) if make_installation else None
-        tuning = make_tuning(view, intake, redis, keys) if make_tuning else None
+        tuning = make_tuning(view, pen, redis, keys) if make_tuning else None
         app = make_app(
             Parts(
                 settings,
@@ -152,7 +152,7 @@ async def run(
                 keys,
                 redis,
                 hub,
-                intake,
+                pen,
                 Words(),
                 writes,
                 view,
@@ -169,14 +169,12 @@ async def run(
         tasks = [
             asyncio.create_task(hub.run(), name="hub"),
             asyncio.create_task(_follow_control(settings, topology, view, stop, read), name="control"),
-            asyncio.create_task(door.trail.run(intake.audit), name="audit"),
+            asyncio.create_task(door.trail.run(pen.audit), name="audit"),
             asyncio.create_task(follow_prices(settings, prices, clock), name="prices"),
             asyncio.create_task(feedback.keep_following(settings, topology, remarks, stop), name="feedback"),
             asyncio.create_task(_end_with(stop, server), name="stop"),
             asyncio.create_task(
-                beat.keep_beating(
-                    redis, keys, clock, "dashboard", str(os.getpid()), lambda: {"note": address(listener)}
-                ),
+                beat.keep_beating(redis, keys, clock, Stage.DASHBOARD, lambda: {"note": address(listener)}),
                 name="beat",
             ),
         ]
@@ -190,9 +188,9 @@ async def run(
             await asyncio.gather(*tasks, return_exceptions=True)
             if tuning is not None:
                 await tuning.previews.close()
-            await door.trail.close(intake.audit)
+            await door.trail.close(pen.audit)
             await app.state.parts.sieves.close()
-            await intake.close()
+            await pen.close()
             await redis.aclose()
 
 

@@ -17,6 +17,7 @@ import msgspec
 from dashboard.health.counting import Counting
 from dashboard.rows import alert_row, pulse, subject_row
 from groundswell.clock import Clock
+from groundswell.decisions import Unwell
 from groundswell.errors import RedisAway
 from groundswell.records import Acknowledgement, AlertView, LiveRow
 from groundswell.shown import Look, Shown, minute_ms
@@ -89,7 +90,7 @@ class Hub:
         """Whether the figures are of now: ok, uncounted, stale, empty or redis_away; where they end, how far back that lies."""
         now, at = self._clock.now_ms(), self.shown.at
         if self.away:
-            word = "redis_away"
+            word = Unwell.REDIS_AWAY.value
         elif not self.shown.rows:
             word = "empty"
         else:
@@ -117,7 +118,7 @@ class Hub:
         except (RedisAway, TimeoutError) as error:
             if not self.away:
                 log().warning("redis_away", error=str(error) or f"no answer within {LOOK_S:g} s")
-            self.away, look = "redis_away", Look()
+            self.away, look = Unwell.REDIS_AWAY, Look()
         self.looked_at = self._clock.now_ms()
         self._publish(look)
         self._append("", "tick", self.state())

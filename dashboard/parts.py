@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 
 from dashboard.archive.sifting import Sieves
-from dashboard.control.intake import Intake
+from dashboard.control.pen import Pen
 from dashboard.health.installation import Installation
 from dashboard.home.heard import Heard
 from dashboard.live import Hub
@@ -125,9 +125,9 @@ class Tuning:
     previews: Previews
 
 
-MakeTuning = Callable[[ControlView, Intake, Redis, Keys], Tuning]
+MakeTuning = Callable[[ControlView, Pen, Redis, Keys], Tuning]
 # The control topic as followed, what writes to it, and Redis: of these the edge makes a desk.
-MakeDesk = Callable[[ControlView, Intake, Redis, Keys], Desk]
+MakeDesk = Callable[[ControlView, Pen, Redis, Keys], Desk]
 MakeInstallation = Callable[[Redis, Keys], Installation]
 
 
@@ -141,7 +141,7 @@ class Parts:
     keys: Keys
     redis: Redis
     hub: Hub
-    intake: Intake
+    pen: Pen
     words: Words
     desk: Desk
     view: ControlView

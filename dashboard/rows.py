@@ -80,7 +80,7 @@ def rank(row: LiveRow) -> tuple[float, int, str]:
 
 def ratio(row: LiveRow) -> float | None:
     """Negatives against expected; None where nothing is known of what is normal."""
-    known = row.state not in (SubjectState.LEARNING, SubjectState.NO_DATA, SubjectState.WARMING)
+    known = row.state not in (SubjectState.LEARNING, SubjectState.WARMING)
     return row.negatives_15 / row.expected_15 if known and row.expected_15 > 0 else None
 
 

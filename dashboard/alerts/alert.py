@@ -6,7 +6,7 @@ world is made visible and escaped.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -14,21 +14,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard import rows
-from dashboard.alerts import course, evidence, papers
+from dashboard.alerts import course, evidence, listing, papers
 from dashboard.alerts.evidence import Tongue
 from dashboard.api import answer
 from dashboard.parts import Parts, parts
 from dashboard.render import rendered
 from dashboard.subjects import history
 from dashboard.words import language_of
-from groundswell import feedback
+from groundswell import alert_views, feedback
+from groundswell.decisions import SubjectState
 from groundswell.errors import NoSuchEpisode
 from groundswell.records import AlertData, AlertView, Severity
 from groundswell.text import safe
 
 PAGE = 30
 TABS = ("firing", "acknowledged", "resolved", "all")
-SEVERITIES: tuple[Severity, ...] = ("notice", "warning", "critical")
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the least first
 
 
 async def listed(request: Request) -> Response:
@@ -42,14 +43,14 @@ async def listed(request: Request) -> Response:
     seen = here.hub.acknowledged
 
     def wanted(view: AlertView) -> bool:
-        over = view.state == "resolved"
+        over = view.state == SubjectState.RESOLVED
         of_tab = tab == "all" or (
             over if tab == "resolved" else not over and (view.episode in seen) == (tab == "acknowledged")
         )
         of_subject = not subject or _named(view, subject)
         return of_tab and of_subject and SEVERITIES.index(view.event.data.severity) >= least
 
-    views, following = await history.alerts(
+    views, following = await listing.listed(
         here.redis, here.keys, cursor=asked.get("cursor", ""), limit=PAGE, wanted=wanted
     )
     chosen = {"state": tab, "subject": subject, "severity": severity if least else ""}
@@ -71,7 +72,7 @@ async def listed(request: Request) -> Response:
 async def page(request: Request) -> Response:
     """The evidence of one episode: server-rendered from the frozen record."""
     here, language = parts(request), _tongue(request)
-    view = await history.alert(here.redis, here.keys, request.path_params["episode"])
+    view = await alert_views.one(here.redis, here.keys, request.path_params["episode"])
     if view is None:
         return rendered(request, "missing.html", status=404)
     ack = here.hub.acknowledged.get(view.episode)
@@ -96,7 +97,7 @@ async def page(request: Request) -> Response:
 async def told(request: Request) -> Response:
     """What happened to one alert until now: its steps in words of `lang`, who has seen it, what holds it back, how it was judged."""
     here = parts(request)
-    view = await history.alert(here.redis, here.keys, request.path_params["episode"])
+    view = await alert_views.one(here.redis, here.keys, request.path_params["episode"])
     if view is None:
         raise NoSuchEpisode
     return answer(request, {"cursor": here.hub.cursor, **await _course(here, view, _tongue(request))})
@@ -108,7 +109,7 @@ async def _course(here: Parts, view: AlertView, language: Tongue) -> dict[str, A
     tries, whole = await here.desk.tried(view.episode, since_ms=began)
     silences = here.desk.silences_on(data)
     names = {one.id: one.name for one in await here.desk.endpoints()} if tries else {}
-    known = course.Parts(
+    known = course.Known(
         view=view, ack=here.hub.acknowledged.get(view.episode), words=words, tries=tries, silences=silences,
         markets=[market for market in _at_the_time(here, data) if here.desk.explains(market, data)], endpoints=names,
     )  # fmt: skip

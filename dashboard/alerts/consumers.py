@@ -18,15 +18,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard import rows
+from dashboard.alerts import listing
 from dashboard.api import PING_S, SEND_S, answer, tagged
 from dashboard.live import MAX_STREAMS, Full
 from dashboard.parts import Parts, parts
 from dashboard.problems import problem
-from dashboard.subjects import history
 from dashboard.words import TAGS, language_of
-from groundswell import schemas
+from groundswell import alert_views, schemas
+from groundswell.errors import RedisAway
 from groundswell.records import AlertView
-from groundswell.shown import decode_alert
 from groundswell.telemetry import log
 from groundswell.text import safe
 from groundswell.times import rfc3339
@@ -82,18 +82,17 @@ async def _after(here: Parts, at_ms: int) -> list[AlertView]:
     """Episodes whose newest event was written after a moment; at most RESUME_MOST, the newest."""
     try:
         names: Any = await here.redis.zrevrangebyscore(here.keys.alerts, "+inf", f"({at_ms}", start=0, num=RESUME_MOST)
-        raw: Any = await here.redis.mget([here.keys.alert(name.decode()) for name in names]) if names else []
-    except (RedisError, OSError) as error:
+        return await alert_views.several(here.redis, here.keys, [name.decode() for name in names])
+    except (RedisError, RedisAway, OSError) as error:
         log().warning("redis_away", error=type(error).__name__, hint="The stream goes on with what comes next.")
         return []
-    return [view for one in raw if (view := decode_alert(one)) is not None]
 
 
 async def feed(request: Request) -> Response:
     """The newest alerts as Atom 1.0, in the language that `lang` or the browser asks for."""
     here = parts(request)
     language = language_of(request)
-    views, _ = await history.alerts(here.redis, here.keys, cursor="", limit=FEED_MOST)
+    views, _ = await listing.listed(here.redis, here.keys, cursor="", limit=FEED_MOST)
     site = here.settings.page_url or str(request.base_url).rstrip("/")
     return tagged(request, _atom(here, views, site, language), "application/atom+xml")
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from dashboard.alerts.evidence import Frozen, Tongue, frozen, visible
 from dashboard.rows import NOBODY, at_ms
-from groundswell.decisions import Delivery, Detected
+from groundswell.decisions import Delivery, Detected, SubjectState
 from groundswell.evidence_words import gate
 from groundswell.records import Acknowledgement, AlertData, AlertView, DeliveryOutcome, Feedback, Silence
 
@@ -20,7 +20,7 @@ SELF_EXPLAINED = ("", Detected.FIRED, Detected.RESOLVED, Detected.RULE_MATCHED, 
 Say = Callable[..., str]
 
 
-class Parts(Struct, kw_only=True, frozen=True):
+class Known(Struct, kw_only=True, frozen=True):
     """All that a course is made of. `endpoints`: names by id; `markets`: alerts that explain this one."""
 
     view: AlertView
@@ -44,7 +44,7 @@ class Step(Struct, kw_only=True, frozen=True, omit_defaults=True):
     link: str = ""
 
 
-def steps(known: Parts, language: Tongue, t: Say, word: Say, name_of: Callable[[str], str]) -> list[Step]:
+def steps(known: Known, language: Tongue, t: Say, word: Say, name_of: Callable[[str], str]) -> list[Step]:
     """Oldest first. `t` and `word` are Words.say and Words.name in the language."""
     found = [
         *_transitions(known.view, language, t, word),
@@ -57,7 +57,7 @@ def steps(known: Parts, language: Tongue, t: Say, word: Say, name_of: Callable[[
 
 def _transitions(view: AlertView, language: Tongue, t: Say, word: Say) -> list[Step]:
     """What was told, with what was counted then and why it was told."""
-    data, found = view.event.data, []
+    data, found, before = view.event.data, [], 0
     if all(one.get("what") != "onset" for one in view.timeline) and (onset := at_ms(data.started_at)) is not None:
         found.append(Step(at=onset, state="onset", says=word("state", "onset")))
     for one in view.timeline:
@@ -66,6 +66,8 @@ def _transitions(view: AlertView, language: Tongue, t: Say, word: Say) -> list[S
         what = "updated" if one.get("type") == "alert.updated" else str(one.get("what") or one.get("state") or "")
         if at is None or not what:
             continue
+        # An early firing has the time of the clock, what follows the end of its step: what was told later stands later.
+        at = before = max(at, before)
         then = frozen(view, str(one["id"])) if one.get("id") else Frozen()
         said = [word("state", visible(what)[:40])]
         if then.severity:
@@ -76,18 +78,18 @@ def _transitions(view: AlertView, language: Tongue, t: Say, word: Say) -> list[S
             said.append(gate(then.decision, language))
         found.append(Step(at=at, state=visible(what)[:40], says=t("step.and").join(said)))
     if not view.timeline and (detected := at_ms(data.detected_at)) is not None:
-        found.append(Step(at=detected, state="firing", says=word("state", "firing")))
+        found.append(Step(at=detected, state=SubjectState.FIRING, says=word("state", SubjectState.FIRING)))
     return found
 
 
-def _held(known: Parts, t: Say, name_of: Callable[[str], str]) -> list[Step]:
+def _held(known: Known, t: Say, name_of: Callable[[str], str]) -> list[Step]:
     """Silences, and the markets whose surge says it already."""
     data = known.view.event.data
     detected = at_ms(data.detected_at) or 0
     found = [
         Step(
             at=one.at,
-            state="silenced",
+            state=Delivery.SILENCED,
             says=t("step.silenced"),
             who=_name(one.by),
             text=visible(one.reason),
@@ -98,17 +100,17 @@ def _held(known: Parts, t: Say, name_of: Callable[[str], str]) -> list[Step]:
     for market in known.markets:
         at = max(detected, at_ms(market.detected_at) or 0)
         says = t("step.inhibited", name=visible(name_of(market.subject.id))[:80], effect=f"{market.effect:.1f}")
-        found.append(Step(at=at, state="silenced", says=says, link=market.episode_id))
+        found.append(Step(at=at, state=Delivery.SILENCED, says=says, link=market.episode_id))
     return found
 
 
-def _people(known: Parts, t: Say, word: Say, name_of: Callable[[str], str]) -> list[Step]:
+def _people(known: Known, t: Say, word: Say, name_of: Callable[[str], str]) -> list[Step]:
     ack, found = known.ack, []
     if ack is not None:
-        says = word("state", "acknowledged")
+        says = word("state", Delivery.ACKNOWLEDGED)
         if ack.assigned:
             says = t("step.assigned", name=visible(ack.assigned)[:80])
-        found.append(Step(at=ack.at, state="acknowledged", says=says, who=_name(ack.by), text=visible(ack.note)))
+        found.append(Step(at=ack.at, state=Delivery.ACKNOWLEDGED, says=says, who=_name(ack.by), text=visible(ack.note)))
     for one in known.words:
         says = word("step.said", one.kind)
         if one.kind == "wrong_label":
@@ -119,7 +121,7 @@ def _people(known: Parts, t: Say, word: Say, name_of: Callable[[str], str]) -> l
     return found
 
 
-def _deliveries(known: Parts, t: Say, word: Say) -> list[Step]:
+def _deliveries(known: Known, t: Say, word: Say) -> list[Step]:
     """One line an endpoint and event: how it ended, or how it stands."""
     last: dict[tuple[str, str], DeliveryOutcome] = {}
     tries: dict[tuple[str, str], int] = {}

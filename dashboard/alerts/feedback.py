@@ -20,8 +20,7 @@ from dashboard.entry import access
 from dashboard.entry.body import body
 from dashboard.parts import Parts, parts
 from dashboard.rows import NOBODY, at_ms
-from dashboard.subjects import history
-from groundswell import feedback
+from groundswell import alert_views, feedback
 from groundswell.errors import NoSuchDocument, NoSuchEpisode, WrongShape
 from groundswell.feedback import COMMENT_CHARS, Remarks
 from groundswell.records import AlertView, DocumentCard, Feedback
@@ -61,7 +60,7 @@ async def say(request: Request) -> Response:
         )
     if asked.kind != "wrong_label" and not asked.episode:
         raise WrongShape("This is about no alert.", remedy="Give `episode`.")
-    view = await history.alert(here.redis, here.keys, asked.episode) if asked.episode else None
+    view = await alert_views.one(here.redis, here.keys, asked.episode) if asked.episode else None
     if asked.episode and view is None:
         raise NoSuchEpisode
     one = Feedback(
@@ -70,7 +69,7 @@ async def say(request: Request) -> Response:
     )  # fmt: skip
     if asked.kind == "wrong_label":
         one = msgspec.structs.replace(one, **await _about_text(here, view, asked))
-    await here.intake.remark(one)
+    await here.pen.remark(one)
     here.remarks.take(one)  # who asks next shall see it; the topic says the same a moment later
     return answer(request, one, 201)
 
@@ -78,7 +77,7 @@ async def say(request: Request) -> Response:
 async def said(request: Request) -> Response:
     """All that was said of one episode, oldest first, and how many think that it was a surge."""
     here, episode = parts(request), request.path_params["episode"]
-    if await history.alert(here.redis, here.keys, episode) is None:
+    if await alert_views.one(here.redis, here.keys, episode) is None:
         raise NoSuchEpisode
     words = here.remarks.of(episode)
     verdict = feedback.counted(feedback.verdicts(words).get(episode, {}).values())

@@ -18,7 +18,7 @@ from dashboard import rows
 from dashboard.api import answer, number
 from dashboard.archive import found, search
 from dashboard.archive.past import Bounds
-from dashboard.archive.sifting import Errand
+from dashboard.archive.sifting import Sift
 from dashboard.parts import Parts, parts
 from dashboard.render import rendered
 from groundswell.asked_tuning import Found
@@ -58,9 +58,9 @@ async def documents(request: Request) -> Response:
     """
     here = parts(request)
     limit = min(max(number(request, "limit", PAGE), 1), PAGE_MOST)
-    errand = await _errand(request, Bounds(limit, MOST_READ, MOST_S), "page", request.query_params.get("cursor", ""))
-    body: dict[str, Any] = msgspec.json.decode(await here.sieves.page(errand))
-    asked = errand.query.subject
+    sift = await _sift(request, Bounds(limit, MOST_READ, MOST_S), "page", request.query_params.get("cursor", ""))
+    body: dict[str, Any] = msgspec.json.decode(await here.sieves.page(sift))
+    asked = sift.query.subject
     named = {asked, *(one["subject"] for item in body["items"] for one in item["subjects"])}
     body["subject"] = asked
     body["names"] = {name: row.names for name in sorted(named) if (row := here.hub.shown.rows.get(name))}
@@ -70,12 +70,12 @@ async def documents(request: Request) -> Response:
 async def export(request: Request) -> Response:
     """The same search as `.csv` or `.jsonl`: EXPORT_FOUND documents or EXPORT_S seconds of it; a last line says where it was cut."""
     form: Literal["csv", "jsonl"] = "csv" if request.url.path.endswith(".csv") else "jsonl"
-    errand = await _errand(request, Bounds(EXPORT_FOUND, EXPORT_READ, EXPORT_S), form)
+    sift = await _sift(request, Bounds(EXPORT_FOUND, EXPORT_READ, EXPORT_S), form)
     name = f"groundswell-documents-{datetime.fromtimestamp(parts(request).clock.now_ms() / 1000, UTC):%Y%m%dT%H%M%SZ}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     if request.method == "HEAD":
         return Response(headers=headers, media_type=TYPES[form])
-    pieces = parts(request).sieves.pieces(errand)
+    pieces = parts(request).sieves.pieces(sift)
     first = await anext(pieces)  # what is wrong from the start is a problem, not a file
     return StreamingResponse(_to_the_end(first, pieces, form), headers=headers, media_type=TYPES[form])
 
@@ -106,13 +106,13 @@ async def subjects(request: Request) -> Response:
     return answer(request, {"items": items, "next": ""})
 
 
-async def _errand(request: Request, bounds: Bounds, form: Literal["page", "csv", "jsonl"], cursor: str = "") -> Errand:
+async def _sift(request: Request, bounds: Bounds, form: Literal["page", "csv", "jsonl"], cursor: str = "") -> Sift:
     """Raises WrongShape, NothingRuns."""
     here = parts(request)
     asked = search.query(request.query_params)
     if not here.settings.kafka:
         raise NothingRuns
-    return Errand(
+    return Sift(
         options=admin_options(here.settings),
         topic=here.topology.name(TAGGED),
         query=replace(asked, subject=await _subject(here, asked.subject)),

@@ -9,7 +9,7 @@ import msgspec
 
 from dashboard.archive.foreign import link, visible
 from dashboard.archive.past import Reach
-from dashboard.archive.search import of_row, verdict
+from dashboard.archive.search import of_row, stance
 from groundswell.errors import GroundswellError
 from groundswell.records import Tagged
 from groundswell.reserved import is_test
@@ -31,7 +31,7 @@ COLUMNS = (
 def item(one: Tagged, subject: str) -> dict[str, Any]:
     """A line of the page: texts cut and made visible, `title_span` and `excerpt_span` where the deciding sentence stands in them, in
     code points. `label`, `unsure` and `probability` are about `subject` where it is counted there."""
-    said = verdict(one, subject) or verdict(one, "")
+    said = stance(one, subject) or stance(one, "")
     assert said is not None  # the whole always says something
     title, title_span, excerpt, excerpt_span = _texts(one)
     return {

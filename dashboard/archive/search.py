@@ -61,7 +61,7 @@ class Query(Struct, frozen=True, kw_only=True, omit_defaults=True):
     late: bool = False
 
 
-class Verdict(NamedTuple):
+class Stance(NamedTuple):
     """How a document speaks of what was asked, and with which probability."""
 
     label: str
@@ -134,7 +134,7 @@ def matcher(wanted: Query) -> Callable[[Tagged], bool]:
         # The installation's own canary and drills are nobody's talk.
         if not probing and any(is_test(row.subject) for row in one.companies):
             return False
-        said = verdict(one, wanted.subject)
+        said = stance(one, wanted.subject)
         if said is None or not _polar(said, wanted.polarity):
             return False
         if source and folded(one.source) != source:
@@ -175,9 +175,9 @@ def glance(wanted: Query) -> Callable[[bytes], bool]:
     return may_match
 
 
-def verdict(one: Tagged, subject: str) -> Verdict | None:
+def stance(one: Tagged, subject: str) -> Stance | None:
     """How it speaks of a subject as that subject's counts took it, None where it is not counted there; of the whole for none."""
-    whole = Verdict(
+    whole = Stance(
         one.label, one.unsure, {"negative": one.negative, "neutral": one.neutral}.get(one.label, one.positive)
     )
     if not subject or subject == MARKET:
@@ -194,13 +194,13 @@ def verdict(one: Tagged, subject: str) -> Verdict | None:
     return next((of_row(row) for row in one.companies if row.subject == named), None)
 
 
-def of_row(row: Row) -> Verdict:
+def of_row(row: Row) -> Stance:
     """What a row says of its subject; neutral has what the other two leave."""
     neutral = 1.0 - row.negative - row.positive
-    return Verdict(row.label, row.unsure, {"negative": row.negative, "neutral": neutral}.get(row.label, row.positive))
+    return Stance(row.label, row.unsure, {"negative": row.negative, "neutral": neutral}.get(row.label, row.positive))
 
 
-def _polar(said: Verdict, wanted: str) -> bool:
+def _polar(said: Stance, wanted: str) -> bool:
     return not wanted or (said.unsure if wanted == "unsure" else said.label == wanted and not said.unsure)
 
 

@@ -39,7 +39,7 @@ class TooManySearches(Retryable):
     remedy = "Try again in some seconds."
 
 
-class Errand(Struct, frozen=True, kw_only=True):
+class Sift(Struct, frozen=True, kw_only=True):
     """What one search is: where to look, for what, how far, and in which form the answer is."""
 
     options: dict[str, Any]  # of librdkafka
@@ -59,12 +59,12 @@ class Wrong(Struct, frozen=True):
     remedy: str
 
 
-def answer(log: Log, errand: Errand, monotonic_s: Callable[[], float]) -> Iterator[bytes]:
+def answer(log: Log, sift: Sift, monotonic_s: Callable[[], float]) -> Iterator[bytes]:
     """The answer in pieces. Raises BrokerAway, WrongShape."""
     reach = Reach()
-    hits = look(log, errand.query, errand.cursor, errand.bounds, reach, monotonic_s, future_ms=errand.future_ms)
-    if errand.form == "page":
-        items = [found.item(one, errand.query.subject) for one in hits]
+    hits = look(log, sift.query, sift.cursor, sift.bounds, reach, monotonic_s, future_ms=sift.future_ms)
+    if sift.form == "page":
+        items = [found.item(one, sift.query.subject) for one in hits]
         yield msgspec.json.encode(
             {
                 "items": items,
@@ -75,9 +75,9 @@ def answer(log: Log, errand: Errand, monotonic_s: Callable[[], float]) -> Iterat
             }
         )
         return
-    written, ended = (found.csv_line, found.csv_end) if errand.form == "csv" else (found.json_line, found.json_end)
+    written, ended = (found.csv_line, found.csv_end) if sift.form == "csv" else (found.json_line, found.json_end)
     first = list(islice(hits, 1))  # what is wrong shows before anything is written
-    if errand.form == "csv":
+    if sift.form == "csv":
         yield found.csv_head()
     for one in chain(first, hits):
         yield written(one)
@@ -92,22 +92,22 @@ class Sieves:
         self._export = asyncio.Semaphore(1)  # one seat is always free for pages
         self._resting: list[asyncio.subprocess.Process] = []
 
-    async def page(self, errand: Errand) -> bytes:
+    async def page(self, sift: Sift) -> bytes:
         """One page of a search as JSON. Raises TooManySearches, BrokerAway, WrongShape."""
-        return b"".join([piece async for piece in self.pieces(errand)])
+        return b"".join([piece async for piece in self.pieces(sift)])
 
-    async def pieces(self, errand: Errand) -> AsyncIterator[bytes]:
+    async def pieces(self, sift: Sift) -> AsyncIterator[bytes]:
         """The answer as it comes. Raises TooManySearches, BrokerAway, WrongShape before the first piece, or in the middle BrokerAway."""
         async with contextlib.AsyncExitStack() as seats:
-            if errand.form != "page":
+            if sift.form != "page":
                 await seats.enter_async_context(_seat(self._export))
             await seats.enter_async_context(_seat(self._seats))
             process = await self._ready()
             whole = False
             # Who takes an export too slowly, or not at all, loses the process, and with it the seat.
-            watch = asyncio.get_running_loop().call_later(errand.bounds.most_s + OVERTIME_S, _kill, process)
+            watch = asyncio.get_running_loop().call_later(sift.bounds.most_s + OVERTIME_S, _kill, process)
             try:
-                async for piece in _frames(process, errand):
+                async for piece in _frames(process, sift):
                     yield piece
                 whole = True
             finally:
@@ -133,11 +133,11 @@ class Sieves:
         )  # fmt: skip
 
 
-async def _frames(process: asyncio.subprocess.Process, errand: Errand) -> AsyncIterator[bytes]:
+async def _frames(process: asyncio.subprocess.Process, sift: Sift) -> AsyncIterator[bytes]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(msgspec.json.encode(errand) + b"\n")
+        process.stdin.write(msgspec.json.encode(sift) + b"\n")
         await process.stdin.drain()
         while True:
             kind, length = _HEAD.unpack(await process.stdout.readexactly(_HEAD.size))
@@ -186,7 +186,7 @@ def _said(wrong: Wrong) -> GroundswellError:
 
 
 def main() -> None:
-    """Answer errands until standard input closes, or nobody asked for IDLE_S."""
+    """Answer sifts until standard input closes, or nobody asked for IDLE_S."""
     from dashboard.archive.tagged_log import TaggedLog
 
     os.nice(5)  # pages and live streams go first
@@ -196,13 +196,13 @@ def main() -> None:
         line = asked.readline()
         if not line:
             return
-        errand = msgspec.json.decode(line, type=Errand)
-        place = msgspec.json.encode([errand.options, errand.topic])
+        sift = msgspec.json.decode(line, type=Sift)
+        place = msgspec.json.encode([sift.options, sift.topic])
         try:
             if place not in logs:
                 logs.clear()
-                logs[place] = TaggedLog(errand.options, errand.topic)
-            for piece in _gathered(answer(logs[place], errand, time.monotonic)):
+                logs[place] = TaggedLog(sift.options, sift.topic)
+            for piece in _gathered(answer(logs[place], sift, time.monotonic)):
                 out.write(_HEAD.pack(DATA, len(piece)) + piece)
                 out.flush()
             out.write(_HEAD.pack(END, 0))

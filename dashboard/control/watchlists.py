@@ -18,9 +18,11 @@ from dashboard.parts import parts
 from dashboard.render import rendered
 from dashboard.rows import NOBODY, rank, subject_row
 from groundswell.asked_tuning import AskedList, AskedMembers, Entry, ListRow
+from groundswell.decisions import SubjectState
 from groundswell.records import LiveRow
 
-SPEAKS = ("firing", "recovering", "pending")  # of a pattern's subjects, those in one of these states are shown
+# Of a pattern's subjects, those in one of these states are shown.
+SPEAKS = (SubjectState.FIRING, SubjectState.RECOVERING, SubjectState.PENDING)
 
 
 async def page(request: Request) -> Response:
@@ -82,7 +84,7 @@ def _live(request: Request, row: ListRow) -> dict[str, Any]:
     shown = parts(request).hub.shown.rows
     entries = [_entry(each, shown) for each in row.entries]
     subjects = {subject for each in row.entries for subject in each.subjects}
-    firing = sum(subject in shown and shown[subject].state == "firing" for subject in subjects)
+    firing = sum(subject in shown and shown[subject].state == SubjectState.FIRING for subject in subjects)
     return {**msgspec.to_builtins(row), "entries": entries, "firing": firing}
 
 

@@ -38,7 +38,7 @@ async def add(request: Request) -> Response:
     asked = await body(request, AskedToken)
     now = here.clock.now_ms()
     made, text = tokens.made(here.view.tokens, asked.name, asked.role, asked.days, access.who(request) or NOBODY, now)
-    await here.intake.write(made)
+    await here.pen.write(made)
     here.view.apply(made.id, msgspec.json.encode(made))  # known here at once; others read it within a second
     access.about(request, made.id)
     return answer(request, {**tokens.printed(made, now), "token": text}, 201)
@@ -48,7 +48,7 @@ async def remove(request: Request) -> Response:
     """Its sessions and streams end with it."""
     here = parts(request)
     gone = tokens.named(here.view.tokens, request.path_params["token"])
-    await here.intake.erase(gone.id)
+    await here.pen.erase(gone.id)
     here.view.apply(gone.id, None)
     return Response(status_code=204)
 

@@ -21,22 +21,13 @@ from groundswell.decisions import Unwell
 from groundswell.errors import GroundswellError
 from groundswell.health import SETTLE_S, STAGES, Finding
 from groundswell.keys import Keys
+from groundswell.storage import Storage, storage
 
 KEPT_S = 2.0
 OVER_S = 60.0  # speed is over up to so long
 READ_S = 5.0
 BROKER_KEPT_S = 30.0
 BROKER_WAIT_S = 2.0  # for the first answer; later ones are not waited for
-
-
-class Storage(Struct, kw_only=True, frozen=True):
-    """Redis. `used_bytes` None: it does not tell, as the embedded one."""
-
-    version: str = ""
-    nodes: int = 1
-    used_bytes: int | None = None
-    peak_bytes: int | None = None
-    most_bytes: int | None = None  # what it may take; 0: all there is
 
 
 class Reading(Struct, kw_only=True, frozen=True):
@@ -127,6 +118,14 @@ class Readings:
         except Exception as error:  # noqa: BLE001 - whatever a client raises, the page says that nothing is known of the broker
             self._broker, self._away = None, f"{type(error).__name__}."
 
+    async def _stored(self) -> Storage:
+        """Asked once of a Redis that does not tell: the connection that asks is lost."""
+        if self._tells_nothing:
+            return Storage()
+        found = await storage(self._redis)
+        self._tells_nothing = found.used_bytes is None
+        return found
+
     async def _read(self) -> Reading:
         books = await accounting.account(
             self._redis, self._keys, self._scored_partitions, await self._installation.delivered()
@@ -136,26 +135,7 @@ class Readings:
             beats=await beats(self._redis, self._keys),
             stages=books.stages,
             gaps=books.gaps,
-            storage=await self._storage(),
-        )
-
-    async def _storage(self) -> Storage:
-        if self._tells_nothing:
-            return Storage()
-        try:
-            told: Any = await self._redis.info()
-        except RedisError:
-            # Embedded: it has no INFO, and closes the connection on which it says so.
-            self._tells_nothing = True
-            await self._redis.connection_pool.disconnect()
-            return Storage()
-        nodes = [told] if "redis_version" in told else [one for one in told.values() if isinstance(one, dict)]
-        return Storage(
-            version=str(nodes[0].get("redis_version", "")) if nodes else "",
-            nodes=len(nodes),
-            used_bytes=_sum(nodes, "used_memory"),
-            peak_bytes=_sum(nodes, "used_memory_peak"),
-            most_bytes=_sum(nodes, "maxmemory"),
+            storage=await self._stored(),
         )
 
 
@@ -169,6 +149,7 @@ async def told(readings: Readings, wanted: tuple[str, ...] = STAGES) -> dict[str
     except (RedisError, OSError, TimeoutError):
         found.insert(0, Finding(what=Unwell.REDIS_AWAY))
         return {"findings": _printed(found), "stages": [], "redis": None, "kafka": _kafka(broker, away)}
+    found += health.filling(newest.storage.fullest)
     found += health.findings(newest.beats, broker.wrong if broker else [], wanted) + readings.gaps()
     speed = readings.speed()
     return {
@@ -221,8 +202,3 @@ def _printed(found: list[Finding]) -> list[dict[str, Any]]:
 
 def _done(counts: Counts) -> int:
     return counts.read - counts.in_flight
-
-
-def _sum(nodes: list[dict[str, Any]], name: str) -> int | None:
-    found = [int(one[name]) for one in nodes if name in one]
-    return sum(found) if found else None

@@ -1,7 +1,8 @@
 // What a script adds to the evidence page: what people do about the alert, and its course as it goes on. All else is there without it.
-import { doing, send, tell } from "./forms.js";
+import { doing, tell } from "./forms.js";
 import { shortcut } from "./keys.js";
-import { Live, read } from "./live.js";
+import { Live } from "./live.js";
+import { acknowledge, read, send } from "./requests.js";
 import { Status } from "./status.js";
 import { foreign, make, put, say, timeOf, word } from "./words.js";
 
@@ -111,8 +112,8 @@ async function until(holds) {
   return say("act.waiting");
 }
 
-async function acknowledge(more = {}) {
-  const made = await send("POST", `${address}/ack`, { by: by(), ...more });
+async function taken(more = {}) {
+  const made = await acknowledge(episode, { by: by(), ...more });
   return until((now) => now.ack && now.ack.at >= made.at);
 }
 
@@ -139,7 +140,7 @@ function dialogue(id, prepare, work) {
 const assign = dialogue(
   "assign-dialog",
   (form) => (form.elements.assigned.value = known?.ack?.assigned || by()),
-  (form) => acknowledge({ assigned: form.elements.assigned.value.trim(), note: form.elements.note.value.trim() }),
+  (form) => taken({ assigned: form.elements.assigned.value.trim(), note: form.elements.note.value.trim() }),
 );
 
 const silence = dialogue("silence-dialog", null, async (form) => {
@@ -200,7 +201,7 @@ for (const button of document.querySelectorAll("[data-verdict]")) {
 
 const see = () => {
   const button = part("acknowledge");
-  if (!button.hidden && !button.disabled) doing(button, says, () => acknowledge());
+  if (!button.hidden && !button.disabled) doing(button, says, () => taken());
 };
 const talk = () => {
   comment.scrollIntoView({ block: "center" });

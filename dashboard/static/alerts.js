@@ -1,5 +1,6 @@
 // The list stays as it is while somebody reads it; when an alert changes, it says so and offers the newest.
-import { Live, read } from "./live.js";
+import { Live } from "./live.js";
+import { read } from "./requests.js";
 import { Status } from "./status.js";
 
 const status = new Status();

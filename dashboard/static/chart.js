@@ -273,7 +273,7 @@ export class Chart {
 }
 
 /** A value in a small flag right of a line's end. */
-export function pill(plot, ink, x, y, text, fill) {
+function pill(plot, ink, x, y, text, fill) {
   const { ctx } = plot;
   const ratio = devicePixelRatio;
   ctx.save();

@@ -2,7 +2,7 @@
 import { attempt } from "./endpoint-acts.js";
 import { cell } from "./coded.js";
 import { poll, state } from "./poll.js";
-import { read } from "./live.js";
+import { read } from "./requests.js";
 import { count, foreign, make, put, say, secondsOf, timeOf, word } from "./words.js";
 
 const OUTCOMES = ["sent", "retry", "refused", "given_up", "grouped", "disabled", "expired"];

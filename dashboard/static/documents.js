@@ -1,6 +1,6 @@
 // The documents behind a subject, newest first, a page at a time. Everything in them is foreign text.
+import { read } from "./requests.js";
 import { foreign, make, nameOf, put, say, timeOf, word } from "./words.js";
-import { read } from "./live.js";
 
 const part = (id) => document.getElementById(id);
 

@@ -1,10 +1,10 @@
 // What a person does with one endpoint: test it, give it a new secret, switch it off and on, have it told again, remove it.
 import { openForm, showSecret } from "./endpoint-form.js";
 import { ask } from "./ask.js";
-import { doing, send, sure, tell } from "./forms.js";
+import { doing, sure, tell } from "./forms.js";
 import { refocus, state } from "./poll.js";
+import { read, send } from "./requests.js";
 import { foreign, make, put, say, word } from "./words.js";
-import { read } from "./live.js";
 
 /** One try in words: why it failed, and what became of it. */
 export const attempt = {

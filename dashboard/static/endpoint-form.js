@@ -1,6 +1,6 @@
 // Adds an endpoint or changes one: what each channel needs, the address guard's verdict beside the address, and the secret, once.
 import { ask } from "./ask.js";
-import { send } from "./forms.js";
+import { send } from "./requests.js";
 import { foreign, make, put, say, word } from "./words.js";
 
 const CHANNELS = ["webhook", "feishu", "dingtalk", "wecom", "slack", "telegram", "discord", "teams", "email", "pagerduty", "alertmanager"];

@@ -1,5 +1,5 @@
 // Which subjects are shown: a watchlist, a state, what documents are about, who says it, in which language. All in the address.
-import { read } from "./live.js";
+import { read } from "./requests.js";
 import { count, language, make, put, say, word } from "./words.js";
 
 const FIELDS = ["watchlist", "state", "topic", "source", "language"];

@@ -1,17 +1,5 @@
-// What pages share that write: a request whose refusal is said in words beside the form, and a question before what cannot be undone.
+// What pages share that write: work whose refusal is said in words beside its button, and a question before what cannot be undone.
 import { make, put, say } from "./words.js";
-
-/** The answer of a write as JSON, null where it has none. Throws an Error with the problem's title and remedy. */
-export async function send(method, address, body) {
-  const answer = await fetch(address, {
-    method,
-    headers: { "Content-Type": "application/json", Accept: "application/json" },
-    body: body === undefined ? "{}" : JSON.stringify(body),
-  });
-  const said = await answer.json().catch(() => null);
-  if (answer.ok) return said;
-  throw new Error([said?.title ?? `${answer.status}`, said?.remedy].filter(Boolean).join(" "));
-}
 
 /** Do `work` while its button rests; what it resolves to, or why it failed, is said in `place` (a role="status" element). */
 export async function doing(button, place, work) {

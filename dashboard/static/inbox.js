@@ -1,8 +1,9 @@
 // The alert inbox: what fires, what somebody has seen, what is over. j and k move, Enter opens the evidence, a acknowledges, s
 // silences. Only what is new is spoken, and nothing changes its place while somebody reads.
-import { send, sure } from "./forms.js";
+import { sure } from "./forms.js";
 import { shortcut } from "./keys.js";
 import { reading } from "./reading.js";
+import { acknowledge, send } from "./requests.js";
 import { count, foreign, make, nameOf, put, say, span, timeOf, times, word } from "./words.js";
 
 const LIMIT = 12;
@@ -13,9 +14,9 @@ const tabOf = (row) => (row.state === "resolved" ? "resolved" : row.ack ? "ackno
 const order = (a, b) => (b.updated_at ?? 0) - (a.updated_at ?? 0);
 
 export class Inbox {
-  /** `acknowledge(episode)` writes; `turn(tab)` when another tab is shown. */
-  constructor({ acknowledge, turn, tab }) {
-    Object.assign(this, { acknowledge, turn, tab: TABS.includes(tab) ? tab : "firing" });
+  /** `turn(tab)` when another tab is shown. */
+  constructor({ turn, tab }) {
+    Object.assign(this, { turn, tab: TABS.includes(tab) ? tab : "firing" });
     this.list = part("inbox");
     this.rows = new Map();
     this.lines = new Map();
@@ -155,7 +156,7 @@ export class Inbox {
     if (looksOnly || !row || row.ack || row.state === "resolved" || this.says.get(episode) === say("inbox.pending")) return;
     this.#tell(episode, say("inbox.pending"));
     try {
-      await this.acknowledge(episode);
+      await acknowledge(episode);
       // The stream says so in a second; by this long it has not come, and it may be tried again.
       setTimeout(() => this.says.get(episode) === say("inbox.pending") && this.#tell(episode, ""), 15_000);
     } catch (error) {

@@ -2,9 +2,9 @@
 // read when the page opens, when more has been refused, and when somebody asks.
 import { ask } from "./ask.js";
 import { cell, coded } from "./coded.js";
-import { doing, send, tell } from "./forms.js";
-import { read } from "./live.js";
+import { doing, tell } from "./forms.js";
 import { state } from "./poll.js";
+import { read, send } from "./requests.js";
 import { count, foreign, make, put, say, timeOf, word } from "./words.js";
 
 const part = (id) => document.getElementById(id);

@@ -1,6 +1,5 @@
 // The live stream of a page: read the JSON first, then hear what has changed since its cursor. First sight, reconnect, a slow
 // reader and a restart are one path. A browser without SharedWorker holds a stream of its own while it is seen.
-import { ended } from "./session.js";
 
 const EVENTS = ["rows", "series", "alert", "tick", "reset"];
 const SILENT_MS = 8000; // ticks come every second: this long without one means that nobody is there
@@ -77,23 +76,4 @@ export class Live {
     if (event === "reset") this.restart();
     else this.hear(event, data);
   }
-}
-
-/** JSON of an address, or an Error with the problem's words. */
-export async function read(address) {
-  const answer = await fetch(address, { headers: { Accept: "application/json" } });
-  if (answer.ok) return answer.json();
-  ended(answer);
-  const problem = await answer.json().catch(() => ({}));
-  throw new Error(problem.title ?? `${answer.status}`);
-}
-
-/** Acknowledge an episode; resolves once the broker has it. */
-export async function acknowledge(episode) {
-  const answer = await fetch(`/api/v1/alerts/${encodeURIComponent(episode)}/ack`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: "{}",
-  });
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).title ?? `${answer.status}`);
 }

@@ -1,11 +1,12 @@
 // The overview: reads /api/v1/overview, draws it, and keeps it true from the live stream. Read live.js for how it is fed.
 // What is looked at is in the address: subject, range, filter, order, how many rows, which alerts.
-import { acknowledge, Live, read } from "./live.js";
+import { Live } from "./live.js";
 import { Chart, RANGES, seriesAddress } from "./chart.js";
 import { Documents } from "./documents.js";
 import { Filters } from "./filters.js";
 import "./first.js";
 import { Inbox } from "./inbox.js";
+import { read } from "./requests.js";
 import { Status } from "./status.js";
 import { head } from "./subject-head.js";
 import { Subjects } from "./subjects.js";
@@ -25,7 +26,7 @@ const chart = new Chart();
 const papers = new Documents();
 const filters = new Filters(address, () => ask({ at_once: true }));
 const subjects = new Subjects({ choose, order: () => ask({ at_once: true }), more, sort: address.get("sort") ?? "evidence", limit: Math.min(MOST, Math.max(FEW, parseInt(address.get("rows"), 10) || 0)) });
-const inbox = new Inbox({ acknowledge, turn: remember, tab: address.get("inbox") });
+const inbox = new Inbox({ turn: remember, tab: address.get("inbox") });
 
 let at = 0;
 let total = 0;

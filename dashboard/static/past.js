@@ -1,6 +1,6 @@
 // What the past would have been with other settings or rules: asks for a preview, shows how far it is, and what it found.
-import { send, tell } from "./forms.js";
-import { read } from "./live.js";
+import { tell } from "./forms.js";
+import { read, send } from "./requests.js";
 import { count, dayOf, decimal, foreign, language, make, nameOf, put, say, timeOf, word } from "./words.js";
 
 const LOOK_MS = 700;

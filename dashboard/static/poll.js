@@ -1,5 +1,5 @@
 // Reads one address again and again while the page is seen. An unchanged answer costs no drawing: its ETag comes back as 304.
-import { ended } from "./session.js";
+import { answered, ended } from "./requests.js";
 
 /** `show(body)` gets what is new, `fail(error)` why nothing came; `now()` reads at once. */
 export function poll(address, show, fail, everyMs = 5000) {
@@ -18,8 +18,7 @@ export function poll(address, show, fail, everyMs = 5000) {
       if (mine !== turn) return;
       if (answer.status !== 304) {
         ended(answer);
-        const body = await answer.json();
-        if (!answer.ok) throw new Error([body.title ?? `${answer.status}`, body.remedy].filter(Boolean).join(" "));
+        const body = await answered(answer);
         if (mine !== turn) return;
         [tag, last] = [answer.headers.get("ETag") ?? "", asked];
         show(body);

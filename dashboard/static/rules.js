@@ -1,8 +1,8 @@
 // Rules of a user's own: what is in force, an editor that checks as you pause, and what a rule would have told. sensitivity.js has the rest.
-import { doing, send, sure, tell } from "./forms.js";
-import { read } from "./live.js";
+import { doing, sure, tell } from "./forms.js";
 import { Past } from "./past.js";
 import { open as openSensitivity } from "./sensitivity.js";
+import { read, send } from "./requests.js";
 import { count, foreign, language, make, nameOf, put, say, timeOf, word } from "./words.js";
 
 const part = (id) => document.getElementById(id);

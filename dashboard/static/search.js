@@ -1,8 +1,8 @@
 // The search of documents: what the address says is asked, piece by piece, and shown as it is found; the page says how far back it has
 // looked. Everything in a document is foreign text. Copies of one story are folded under the first.
 import { count, foreign, language, make, nameOf, put, say, share, timeOf, word } from "./words.js";
-import { ended as leave } from "./session.js";
 import { tell } from "./forms.js";
+import { read } from "./requests.js";
 import { momentOf, wallTime } from "./wall-time.js";
 
 const NAMES = ["q", "subject", "polarity", "topic", "source", "language", "feed"];
@@ -85,7 +85,7 @@ async function goOn() {
   working(true);
   try {
     do {
-      const answer = await read(turn.signal);
+      const answer = await piece(turn.signal);
       if (turn !== running) return;
       Object.assign(names, answer.names);
       subject = answer.subject;
@@ -105,14 +105,10 @@ async function goOn() {
   if (turn === running) working(false);
 }
 
-async function read(signal) {
+function piece(signal) {
   const there = new URLSearchParams(asked);
   if (next) there.set("cursor", next);
-  const answer = await fetch(`/api/v1/documents?${there}`, { signal, headers: { Accept: "application/json" } });
-  const said = await answer.json().catch(() => null);
-  if (answer.ok) return said;
-  leave(answer);
-  throw new Error([said?.title ?? answer.status, said?.remedy].filter(Boolean).join(" "));
+  return read(`/api/v1/documents?${there}`, { signal });
 }
 
 function working(is) {
@@ -292,8 +288,7 @@ form.elements.subject.addEventListener("input", () => {
 });
 async function offer() {
   try {
-    const answer = await fetch(`/api/v1/subjects?q=${encodeURIComponent(form.elements.subject.value.trim().slice(0, 100))}`);
-    const { items } = await answer.json();
+    const { items } = await read(`/api/v1/subjects?q=${encodeURIComponent(form.elements.subject.value.trim().slice(0, 100))}`);
     part("subjects").replaceChildren(...items.map((one) => make("option", { value: one.subject }, nameOf(one))));
   } catch {
     part("subjects").replaceChildren(); // an id or a whole name is understood without it

@@ -1,7 +1,7 @@
 // How much it takes to alert: of all subjects, of a watchlist, of one subject; with what each choice would have told.
-import { doing, send, sure } from "./forms.js";
-import { read } from "./live.js";
+import { doing, sure } from "./forms.js";
 import { Past, said } from "./past.js";
+import { read, send } from "./requests.js";
 import { count, decimal, foreign, make, nameOf, put, say } from "./words.js";
 
 const part = (id) => document.getElementById(id);

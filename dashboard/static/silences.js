@@ -1,7 +1,8 @@
 // Silences: those that hold and those that are over, a new one by a small form, and the end of one now.
 import { ask, field } from "./ask.js";
-import { doing, send, tell } from "./forms.js";
+import { doing, tell } from "./forms.js";
 import { keeping, poll, state } from "./poll.js";
+import { send } from "./requests.js";
 import { foreign, make, put, say, timeOf, word } from "./words.js";
 
 const FIELDS = ["subject", "topic", "severity", "rule", "kind", "lang", "source"];

@@ -2,14 +2,14 @@
 // milliseconds, seconds, and the range it follows now by, or null when a person chose the stretch.
 
 export const RANGES = { "3h": { span: 10_800_000, step: 60 }, "24h": { span: 86_400_000, step: 300 }, "7d": { span: 604_800_000, step: 3600 } };
-export const AHEAD_MS = { 60: 900_000, 300: 3_600_000, 3600: 10_800_000 }; // the band goes on a little: what is normal next
-export const LEAST_MS = 600_000;
-export const MOST_MS = 691_200_000; // eight days: as long as minutes are kept
+const AHEAD_MS = { 60: 900_000, 300: 3_600_000, 3600: 10_800_000 }; // the band goes on a little: what is normal next
+const LEAST_MS = 600_000;
+const MOST_MS = 691_200_000; // eight days: as long as minutes are kept
 const MINUTE_MS = 60_000;
 const POINTS = 298; // with a part of a step at each end never more than 300
 
 /** The finest step that a stretch can be drawn in. */
-export const stepOf = (length) => [60, 300, 3600].find((step) => length / 1000 / step <= POINTS) ?? 3600;
+const stepOf = (length) => [60, 300, 3600].find((step) => length / 1000 / step <= POINTS) ?? 3600;
 
 /** The last hours up to `at`, and what is normal next. */
 export function following(range, at) {

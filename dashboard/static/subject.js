@@ -1,11 +1,12 @@
 // One subject's page: its chart with what lies beneath, its tables and its documents, for the stretch of time that the address says;
 // kept true from the live stream while it follows now. Read span.js for stretches, chart.js for drawing.
-import { Live, read } from "./live.js";
+import { Live } from "./live.js";
 import { Breakdown } from "./breakdown.js";
 import { Below } from "./chart-below.js";
 import { Chart } from "./chart.js";
 import { episodes, Lane } from "./chart-lane.js";
 import { Documents } from "./documents.js";
+import { read } from "./requests.js";
 import { columnsAddress, following, fromAddress, panned, toAddress, zoomed } from "./span.js";
 import { newest, sum } from "./columns.js";
 import { Status } from "./status.js";

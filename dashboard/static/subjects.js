@@ -6,7 +6,7 @@ import { figures } from "./subject-head.js";
 const SETTLE_MS = 5000; // the order changes at most this often
 const REST = -9; // evidence under this is none: then the count decides
 const HOT = new Set(["firing", "pending", "recovering"]);
-const UNKNOWN = new Set(["learning", "no_data", "warming"]);
+const UNKNOWN = new Set(["learning", "warming"]);
 const letters = new Intl.Collator(language === "zh" ? "zh-CN" : "en");
 
 const ratio = (row) => (UNKNOWN.has(row.state) || !(row.exp > 0) ? null : row.neg / row.exp);

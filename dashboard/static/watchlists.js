@@ -1,6 +1,6 @@
 // Lists of the subjects that matter most: how each stands now, what is on it, names put on it many at once.
-import { doing, send, sure, tell } from "./forms.js";
-import { read } from "./live.js";
+import { doing, sure, tell } from "./forms.js";
+import { read, send } from "./requests.js";
 import { count, decimal, foreign, make, nameOf, put, say, timeOf, word } from "./words.js";
 
 const part = (id) => document.getElementById(id);

@@ -5,7 +5,6 @@ expected and nothing was counted in that hour, or it has not happened yet.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,16 +12,14 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from groundswell.errors import RedisAway, WrongShape
+from groundswell.errors import RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, QUARTER_MS, Keys, unpack_bucket
-from groundswell.records import AlertView, Bucket, DocumentCard, Expectation
-from groundswell.shown import decode_alert
+from groundswell.records import Bucket, DocumentCard, Expectation
 from groundswell.telemetry import log
 
 STEPS_S = (60, 300, 3600)
 MAX_POINTS = 400
 SHARE_MS = QUARTER_MS  # as long as the share of a live row looks back
-READ_MOST, CHUNK = 500, 100  # alerts a page looks at, and at a time
 
 _card = msgspec.json.Decoder(DocumentCard)
 _expectation = msgspec.json.Decoder(Expectation)
@@ -130,72 +127,6 @@ async def documents(
         except msgspec.DecodeError as error:
             log().warning("document_card_unreadable", error=str(error)[:200])
     return cards, str(int(found[limit - 1][1])) if len(found) > limit else ""
-
-
-async def alerts(
-    redis: Redis,
-    keys: Keys,
-    *,
-    cursor: str,
-    limit: int,
-    state: str = "",
-    subject: str = "",
-    wanted: Callable[[AlertView], bool] = lambda _: True,
-) -> tuple[list[AlertView], str]:
-    """Newest first, at most `limit`, and the cursor of what follows, "" at the end. Raises RedisAway, WrongShape.
-
-    `subject` covers its pairs with topics. Reads READ_MOST at most: with a filter a page may be short of `limit`.
-    """
-    place, shown_there = _place(cursor)
-    found: list[AlertView] = []
-    try:
-        names: Any = await redis.zrevrangebyscore(
-            keys.alerts, place, "-inf", start=shown_there, num=READ_MOST + 1, withscores=True
-        )
-        taken = 0
-        for start in range(0, min(len(names), READ_MOST), CHUNK):
-            chunk = names[start : min(start + CHUNK, READ_MOST)]
-            read: Any = await redis.mget([keys.alert(name.decode()) for name, _ in chunk])
-            for raw in read:
-                if len(found) == limit:
-                    break
-                taken += 1
-                view = decode_alert(raw)
-                if view is not None and _wanted(view, state, subject) and wanted(view):
-                    found.append(view)
-            if len(found) == limit:
-                break
-    except (RedisError, OSError, TimeoutError) as error:
-        raise RedisAway(f"Redis does not answer: {type(error).__name__}.") from error
-    if taken >= len(names):
-        return found, ""
-    last = names[taken - 1][1]
-    same = sum(score == last for _, score in names[:taken]) + (shown_there if str(int(last)) == place else 0)
-    return found, f"{int(last)}-{same}"
-
-
-def _wanted(view: AlertView, state: str, subject: str) -> bool:
-    of_subject = not subject or view.subject == subject or view.subject.startswith(f"{subject}|")
-    return of_subject and state in ("", view.state)
-
-
-def _place(cursor: str) -> tuple[str, int]:
-    """`<moment>-<n>`: from that moment on back, less the n of that very moment that were read."""
-    if not cursor:
-        return "+inf", 0
-    at, _, shown = cursor.partition("-")
-    if not (cursor.isascii() and at.isdigit() and shown.isdigit() and len(cursor) <= 24):
-        raise WrongShape(f"{cursor[:40]!r} is no cursor.", remedy="Use `next` of the page before as it is.")
-    return at, int(shown)
-
-
-async def alert(redis: Redis, keys: Keys, episode: str) -> Any:
-    """The AlertView of an episode, however old, or None. Raises RedisAway."""
-    try:
-        raw: Any = await redis.get(keys.alert(episode))
-        return decode_alert(raw)
-    except (RedisError, OSError, TimeoutError) as error:
-        raise RedisAway(f"Redis does not answer: {type(error).__name__}.") from error
 
 
 def _minutes(hours: range, raw: list[dict[bytes, bytes]]) -> tuple[dict[int, Bucket], set[int]]:

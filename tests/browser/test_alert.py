@@ -1,64 +1,34 @@
 """The page of an alert in a real Chromium: what a person does there is written, others see it, and no text of the world is markup.
 
-No broker and no Redis: the pages run over a filled fake one, with a pen that notes what is written (tests/pages.py).
+No broker and no Redis: the pages run over a filled fake one, with a pen that notes what is written (sites.py).
 """
 
-import asyncio
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-import uvicorn
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, expect
 
-from dashboard.app import Server, make_app
 from groundswell.keys import MINUTE_MS
 from groundswell.records import Acknowledgement, Feedback, Silence
 from tests import believable, pages
-from tests.browser.test_page import HOSTILE, a_page, browser
+from tests.browser.reader import HOSTILE, a_page
+from tests.browser.sites import Lively
 
-__all__ = ["browser"]
 
-
-class Site(pages.Site):
-    """Those pages on a port, in a thread of their own."""
+class Site(Lively):
+    """Those pages, where what is said of an alert is known at once too."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = self.parts.clock
-        self.hub._acks = lambda: dict(self.view.acks)
         self.parts.remarks._changed = self.hub.again
-        believable.fill(self.writer, pages.KEYS, pages.TOPOLOGY, pages.NOW, hours=2)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._server: Server | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        _wait(lambda: self._server is not None and self._server.started)
-
-    async def _serve(self) -> None:
-        config = uvicorn.Config(make_app(self.parts), log_config=None, access_log=False, lifespan="off")
-        await self.hub.tick()
-        self._server = Server(self.hub, config)
-        ticking = asyncio.create_task(self.hub.run())
-        await self._server.serve(sockets=[self._listener])
-        ticking.cancel()
-
-    def stop(self) -> None:
-        assert self._server is not None
-        self._server.should_exit = True
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "the pages did not end within 10 s"
 
     def said(self) -> list[Feedback]:
         return [
-            msgspec.json.decode(value, type=Feedback) for topic, _, value in self.intake.sent if topic == "feedback.v1"
+            msgspec.json.decode(value, type=Feedback) for topic, _, value in self.pen.sent if topic == "feedback.v1"
         ]
 
     def tell_again(self, **changes: Any) -> None:
@@ -68,13 +38,6 @@ class Site(pages.Site):
         pipeline = self.writer.pipeline()
         believable.write_alert(pipeline, pages.KEYS, view)
         pipeline.execute()
-
-
-def _wait(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen within 10 s"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -107,11 +70,11 @@ def test_one_person_acknowledges_by_a_key_and_another_browser_shows_it(site: Sit
         expect(mine.locator("#acknowledge")).to_be_hidden()
         expect(theirs.locator("#acknowledged")).to_have_text("Lin 已确认")
         expect(theirs.locator("#steps")).to_contain_text("已确认 由 Lin")
-        (ack,) = [one for one in site.intake.written if isinstance(one, Acknowledgement)]
+        (ack,) = [one for one in site.pen.written if isinstance(one, Acknowledgement)]
         assert (ack.id, ack.by) == ("ep_9a41", "Lin")
         theirs.locator("#unacknowledge").click()
         expect(mine.locator("#acknowledge")).to_be_visible()
-        assert site.intake.written[-1] == "ep_9a41"
+        assert site.pen.written[-1] == "ep_9a41"
 
 
 def test_it_is_assigned_silenced_and_the_silence_ended_by_keyboard_alone(site: Site, browser: Browser) -> None:
@@ -131,7 +94,7 @@ def test_it_is_assigned_silenced_and_the_silence_ended_by_keyboard_alone(site: S
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         expect(page.locator("#silences")).to_contain_text("Silenced until")
-        (silence,) = [one for one in site.intake.written if isinstance(one, Silence)]
+        (silence,) = [one for one in site.pen.written if isinstance(one, Silence)]
         assert (silence.subjects, silence.until - silence.at) == (["XTST:HLVN"], 4 * 60 * MINUTE_MS)
         page.locator("#silences button").focus()
         page.keyboard.press("Enter")
@@ -148,7 +111,7 @@ def test_people_comment_judge_the_alert_and_mend_a_label_and_others_see_it(site:
         mine.locator("#comment button").click()
         expect(mine.locator("#comment-says")).to_have_text("已发送。")
         expect(theirs.locator("#steps .words")).to_have_text("a s c 公司已否认 <img src=x onerror=alert(1)>")
-        assert site.intake.written == [], "letters that are typed are no shortcuts"
+        assert site.pen.written == [], "letters that are typed are no shortcuts"
         mine.locator("[data-verdict=not_a_surge]").click()
         expect(mine.locator("#ask-says")).to_have_text("已记下，谢谢。 0 人认为是，1 人认为不是")
         expect(theirs.locator("#ask-says")).to_have_text("0 say yes, 1 say no")
@@ -167,7 +130,7 @@ def test_people_comment_judge_the_alert_and_mend_a_label_and_others_see_it(site:
 
 
 def test_a_write_that_fails_says_why_and_what_was_written_stays_in_the_field(site: Site, browser: Browser) -> None:
-    site.intake.away = True
+    site.pen.away = True
     with a_page(browser, allowed="503") as page:
         opened(page, site)
         page.locator("#comment textarea").fill("They deny it")

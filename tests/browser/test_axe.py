@@ -1,29 +1,19 @@
 """Every page, in both languages and both themes, held against axe-core's rules for WCAG 2.2 A and AA: nothing may break one.
 
-axe-core is fetched by `make services` and used by tests only.
+All pages of a language and a theme are opened at once, in tabs of one context: what a page waits for, the others wait for too.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
-import msgspec
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from groundswell.records import RuleSet, Silence, Watchlist
-from tests import believable
-from tests.browser.test_page import Site, a_page, browser, drawn, site
-from tests.conftest import missing
-from tests.installed import Served, a_letter
-from tests.pages import KEYS, NOW, TOPOLOGY
+from tests.browser.reader import a_page, broken, drawn, in_tabs
+from tests.browser.sites import Site, Worked
 
-__all__ = ["browser", "site"]
-AXE = Path(__file__).resolve().parents[2] / "var/services/javascript/node_modules/axe-core/axe.min.js"
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 PAGES = (
     "/",
     "/alerts",
@@ -40,32 +30,6 @@ PAGES = (
     "/nothing",
 )
 OPERATED = ("/", "/alerts?state=resolved", "/documents", "/rules", "/watchlists", "/endpoints", "/system")
-RULE: dict[str, Any] = {
-    "id": "loud", "name": {"en": "Loud", "zh": "声量异常"}, "subjects": ["XNAS:*"],
-    "all": [{"metric": "count", "window": "15m", "threshold": 10}],
-}  # fmt: skip
-SETTLED_MS = 1_200  # what a page's script reads has come, or has failed in words
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The checker as a script."""
-    if not AXE.is_file():
-        missing("No axe-core: run 'make services'.")
-    return AXE.read_text("utf-8")
-
-
-def broken(page: Page, axe: str) -> list[str]:
-    """Which rules the page breaks now, and where."""
-    # As the browser's own debugger would, not as a script of the page: its policy allows none from elsewhere.
-    page.evaluate(axe)
-    run = "(tags) => axe.run(document, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'] })"
-    found: dict[str, Any] = page.evaluate(run, TAGS)
-    return [
-        f"{one['id']}: {node['target']} {node['failureSummary'].splitlines()[-1].strip()}"
-        for one in found["violations"]
-        for node in one["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -75,38 +39,9 @@ def test_no_page_breaks_a_rule_of_access(site: Site, browser: Browser, axe: str,
     found = {}
     # Some pages say that a part cannot be read, since no broker stands behind these: words of theirs, and a line in the console.
     with a_page(browser, allowed="Failed to load resource", locale=locale, color_scheme=scheme) as page:
-        for path in PAGES:
-            page.goto(site.address + path)
-            page.wait_for_timeout(SETTLED_MS)
-            found[path] = broken(page, axe)
-    assert {path: rules for path, rules in found.items() if rules} == {}
-
-
-class Worked(Served):
-    """An installation that people have worked with: a rule, a list, a silence, an endpoint, letters that were refused."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.beats("deliver")
-        self.counted(1_000, refused=12)
-        self.installation.kept = [a_letter(one) for one in range(3)]
-        self.keep(RuleSet(id="rules_desk", rules=[RULE], by="Lin", at=NOW))
-        self.keep(Watchlist(id="watchlist_desk", name="desk", subjects=["XTST:HLVN", "topic:*"], by="Lin", at=NOW))
-        self.keep(
-            Silence(id="silence_1", subjects=["XTST:QILN"], until=NOW + 3_600_000, by="Lin", at=NOW, reason="known")
-        )
-        endpoint = {"url": "https://example.com/hook", "name": "Risk desk"}
-        assert httpx.post(f"{self.address}/api/v1/endpoints", json=endpoint).status_code == 201
-        for thing in self.intake.written:
-            self.keep(thing)
-
-    async def _serve(self) -> None:
-        believable.fill(self.writer, KEYS, TOPOLOGY, NOW, hours=1)
-        await self.hub.tick()
-        await super()._serve()
-
-    def keep(self, thing: Any) -> None:
-        self.view.apply(thing.id, msgspec.json.encode(thing))
+        for address, tab in in_tabs(page, [site.address + path for path in PAGES]):
+            found[address] = broken(tab, axe)
+    assert {address: rules for address, rules in found.items() if rules} == {}
 
 
 @pytest.fixture
@@ -120,11 +55,9 @@ def worked() -> Iterator[Worked]:
 def test_no_page_that_is_full_breaks_one(worked: Worked, browser: Browser, axe: str, locale: str, scheme: Any) -> None:
     found = {}
     with a_page(browser, allowed="Failed to load resource", locale=locale, color_scheme=scheme) as page:
-        for path in OPERATED:
-            page.goto(worked.address + path)
-            page.wait_for_timeout(SETTLED_MS)
-            found[path] = broken(page, axe)
-    assert {path: rules for path, rules in found.items() if rules} == {}
+        for address, tab in in_tabs(page, [worked.address + path for path in OPERATED]):
+            found[address] = broken(tab, axe)
+    assert {address: rules for address, rules in found.items() if rules} == {}
 
 
 @pytest.mark.parametrize("width", [390, 1440])

@@ -13,8 +13,7 @@ from playwright.sync_api import Browser, expect
 from alerts.health import Health, State
 from alerts.pipeline import derived
 from groundswell.records import ControlObject, DeliveryOutcome, Endpoint, Errand, Silence
-from tests.browser.test_page import HOSTILE, a_page
-from tests.browser.test_page import browser as browser  # noqa: PLC0414 - the fixture
+from tests.browser.reader import HOSTILE, a_page
 from tests.installed import Served
 from tests.pages import KEYS, NOW
 
@@ -29,7 +28,7 @@ class Answering(Served):
 
     def __init__(self) -> None:
         super().__init__()
-        write = self.intake.write
+        write = self.pen.write
 
         async def tried(thing: ControlObject) -> None:
             await write(thing)
@@ -37,7 +36,7 @@ class Answering(Served):
                 self.log(thing.endpoint, event=derived("endpoint.test", thing.id), type="endpoint.test", test=True, at=thing.at,
                          status=self.status, answer=self.answer)  # fmt: skip
 
-        self.intake.write = tried  # type: ignore[method-assign]
+        self.pen.write = tried  # type: ignore[method-assign]
 
     def log(self, endpoint: str, **fields: Any) -> None:
         row = {
@@ -103,7 +102,7 @@ def test_a_place_is_added_with_the_guards_word_and_its_secret_is_shown_this_once
         page.reload()
         expect(page.locator("#endpoints")).to_contain_text("from critical on")
         assert told not in page.content()
-    (made,) = [one for one in site.intake.written if isinstance(one, Endpoint)]
+    (made,) = [one for one in site.pen.written if isinstance(one, Endpoint)]
     assert (made.name, made.severity, made.subjects) == ("Risk desk", "critical", ["XNAS:AAPL", "XSHG:600519"])
 
 
@@ -162,7 +161,7 @@ def test_health_is_said_in_words_and_an_endpoint_is_rotated_switched_off_and_rem
         page.locator("dialog[open]").get_by_role("button", name="Remove").click()
         expect(page.locator("#endpoints-empty")).to_be_visible()
         expect(page.locator("#endpoints-said")).to_have_text("Risk desk is removed.")
-    assert site.intake.written[-1] == name
+    assert site.pen.written[-1] == name
 
 
 def test_a_silence_is_made_of_conditions_listed_in_its_words_and_ended(site: Answering, browser: Browser) -> None:
@@ -185,7 +184,7 @@ def test_a_silence_is_made_of_conditions_listed_in_its_words_and_ended(site: Ans
         listed = page.locator("#silences > li")
         expect(listed).to_contain_text("topic in fraud,default and severity!=critical")
         expect(page.get_by_role("button", name="New silence")).to_be_focused()
-        (made,) = [one for one in site.intake.written if isinstance(one, Silence)]
+        (made,) = [one for one in site.pen.written if isinstance(one, Silence)]
         assert (made.matchers, made.until - made.at) == (
             ["topic in fraud,default", "severity!=critical"],
             8 * 3_600_000,
@@ -196,7 +195,7 @@ def test_a_silence_is_made_of_conditions_listed_in_its_words_and_ended(site: Ans
         page.get_by_role("button", name="End now").click()
         expect(listed).to_have_count(1)
         expect(page.locator("#silences-said")).to_contain_text("It is over.")
-    assert site.intake.written[-1] == made.id
+    assert site.pen.written[-1] == made.id
 
 
 def test_in_chinese_on_a_phone_in_the_dark_nothing_leaves_the_screen(site: Answering, browser: Browser) -> None:

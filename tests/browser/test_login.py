@@ -15,7 +15,7 @@ from dashboard.app import Server, _config
 from groundswell import tokens
 from groundswell.records import Role
 from tests import believable
-from tests.browser.test_page import a_page, browser  # noqa: F401 - a fixture
+from tests.browser.reader import a_page
 from tests.pages import KEYS, NOW, TOPOLOGY, Site
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e"
@@ -72,7 +72,7 @@ def log_in(page: Page, token: str) -> None:
     page.keyboard.press("Enter")
 
 
-def test_a_person_is_led_to_the_login_and_back_to_what_was_asked_for(served: Served, browser: Browser) -> None:  # noqa: F811
+def test_a_person_is_led_to_the_login_and_back_to_what_was_asked_for(served: Served, browser: Browser) -> None:
     with a_page(browser, allowed=UNKNOWN) as page:
         page.goto(f"{served.address}/alerts?state=firing")
         assert "/login?" in page.url
@@ -90,7 +90,7 @@ def test_a_person_is_led_to_the_login_and_back_to_what_was_asked_for(served: Ser
         assert "/login" in page.url
 
 
-def test_a_link_from_another_site_finds_the_session(served: Served, browser: Browser) -> None:  # noqa: F811
+def test_a_link_from_another_site_finds_the_session(served: Served, browser: Browser) -> None:
     with a_page(browser) as page:
         page.goto(f"{served.address}/login?here=1")
         log_in(page, served.token("Ana"))
@@ -101,7 +101,7 @@ def test_a_link_from_another_site_finds_the_session(served: Served, browser: Bro
         expect(page.locator("h1")).to_have_text("Halvorn Motors")
 
 
-def test_without_a_script_and_in_chinese_it_is_the_same(served: Served, browser: Browser) -> None:  # noqa: F811
+def test_without_a_script_and_in_chinese_it_is_the_same(served: Served, browser: Browser) -> None:
     with a_page(browser, locale="zh-CN", java_script_enabled=False, viewport={"width": 390, "height": 844}) as page:
         page.goto(f"{served.address}/alerts")
         expect(page.locator("h1")).to_have_text("登录")
@@ -115,7 +115,7 @@ def test_without_a_script_and_in_chinese_it_is_the_same(served: Served, browser:
         expect(page.locator("h1")).to_have_text("Log in")
 
 
-def test_a_token_can_be_looked_at_and_a_hostile_name_is_only_letters(served: Served, browser: Browser) -> None:  # noqa: F811
+def test_a_token_can_be_looked_at_and_a_hostile_name_is_only_letters(served: Served, browser: Browser) -> None:
     with a_page(browser, color_scheme="dark", viewport={"width": 390, "height": 844}) as page:
         page.goto(f"{served.address}/login?here=1&next=/alerts")
         page.locator("#token").fill(served.token(HOSTILE))
@@ -130,7 +130,7 @@ def test_a_token_can_be_looked_at_and_a_hostile_name_is_only_letters(served: Ser
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
 
 
-def test_a_session_that_ended_leads_to_the_login_and_writes_nothing(served: Served, browser: Browser) -> None:  # noqa: F811
+def test_a_session_that_ended_leads_to_the_login_and_writes_nothing(served: Served, browser: Browser) -> None:
     with a_page(browser, allowed="401") as page:  # the page itself reads on, and is led to the login
         page.goto(f"{served.address}/login?here=1&next=/alerts/ep_9a41")
         log_in(page, served.token("Bo"))
@@ -146,7 +146,7 @@ def test_a_session_that_ended_leads_to_the_login_and_writes_nothing(served: Serv
 
 def test_an_open_page_whose_session_ended_leads_to_the_login_when_it_is_looked_at_again(
     served: Served,
-    browser: Browser,  # noqa: F811
+    browser: Browser,
 ) -> None:
     with a_page(browser, allowed="401") as page:
         page.goto(f"{served.address}/login?here=1&next=/subjects/XTST:HLVN")

@@ -1,6 +1,5 @@
 """A day with the overview in a real Chromium: what fires, what was seen, what is asked for, and how a reader prefers it."""
 
-import asyncio
 import time
 from typing import Any
 
@@ -11,15 +10,12 @@ import redis as redis_client
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, Route, expect
 
-from groundswell.keys import Keys
 from groundswell.records import LiveRow
 from tests import believable
-from tests.browser.test_page import HOSTILE, TOPOLOGY, Site, a_page, browser, drawn, site
-from tests.installed import Served
-from tests.pages import NOW
+from tests.browser.reader import HOSTILE, a_page, drawn
+from tests.browser.sites import Lively, Site
+from tests.pages import KEYS, TOPOLOGY
 
-__all__ = ["browser", "site"]
-KEYS = Keys()
 OURS = ("/", "/alerts", "/start", "/nothing")
 OTHERS = ("/documents", "/rules", "/watchlists", "/endpoints", "/system")
 
@@ -71,24 +67,6 @@ def test_alerts_are_seen_silenced_and_looked_back_at_by_keyboard_alone(site: Sit
         page.keyboard.press("g")
         page.keyboard.press("s")
         page.wait_for_url("**/system")
-
-
-class Lively(Served):
-    """Pages whose hub looks each second, and where what is written is known at once."""
-
-    async def _serve(self) -> None:
-        believable.fill(self.writer, KEYS, TOPOLOGY, NOW, hours=1)
-        self.hub._acks = lambda: dict(self.view.acks)
-        write = self.intake.write
-
-        async def known(thing: Any) -> None:
-            await write(thing)
-            self.view.apply(thing.id, msgspec.json.encode(thing))
-
-        self.intake.write = known  # type: ignore[method-assign]
-        looking = asyncio.create_task(self.hub.run())
-        await super()._serve()
-        looking.cancel()
 
 
 def test_what_one_acknowledges_by_a_key_another_sees_in_its_tab(browser: Browser) -> None:

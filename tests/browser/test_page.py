@@ -3,152 +3,21 @@
 Every test ends by asserting that the browser reported nothing: no console error, no broken policy, no dialog.
 """
 
-import asyncio
-import contextlib
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
-import redis as redis_client
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from alerts.people.desk import Desk
-from dashboard.app import run
-from groundswell.clock import SystemClock
-from groundswell.keys import MINUTE_MS, Keys
+from groundswell.keys import MINUTE_MS
 from groundswell.records import LiveRow
-from groundswell.settings import Settings
-from stream.topology import Topology
 from tests import believable
-
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-default-apps",
-    "--metrics-recording-only",
-    "--mute-audio",
-]
-KEYS = Keys()
-TOPOLOGY = Topology()
-HOSTILE = (
-    "<img src=x onerror=alert(1)>",
-    "</script><script>alert(2)</script>",
-    "<svg onload=alert(3)>",
-    "{{7*7}} ${7*7} {% raw %}",
-    "start \u202e txet desrever \u202c end",
-    '"><a href="javascript:alert(4)">x</a>',
-    "W" * 60_000,
-)
-
-
-class Site:
-    """The dashboard in a thread, its address, and the Redis that a test writes to."""
-
-    def __init__(self, url: str) -> None:
-        self.redis = redis_client.Redis.from_url(url)
-        self.now = int(time.time() * 1000)
-        self.rows: list[LiveRow] = []
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self._settings = Settings(redis=url, port=self.port)
-        self.start()
-
-    def start(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):
-                return
-            time.sleep(0.05)
-        pytest.fail("The pages did not open within 10 s.")
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(
-            run(
-                self._settings,
-                TOPOLOGY,
-                SystemClock(),
-                self._stop,
-                make_desk=partial(Desk, self._settings, SystemClock()),
-            )
-        )
-        self._loop.close()
-
-    def stop(self) -> float:
-        """Seconds that it took to end."""
-        began = time.monotonic()
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "the pages did not end within 10 s"
-        return time.monotonic() - began
-
-    def fill(self) -> None:
-        self.rows = believable.fill(self.redis, KEYS, TOPOLOGY, self.now, hours=26)
-
-    def show(self, changed: LiveRow) -> None:
-        self.rows = [changed if row.subject == changed.subject else row for row in self.rows]
-        pipeline = self.redis.pipeline()
-        believable.write_rows(pipeline, KEYS, TOPOLOGY, self.rows)
-        pipeline.execute()
-
-    def show_alert(self, **changes: Any) -> None:
-        pipeline = self.redis.pipeline()
-        believable.write_alert(pipeline, KEYS, believable.alert(self.now, **changes))
-        pipeline.execute()
-
-
-@pytest.fixture
-def site(redis_url: str) -> Iterator[Site]:
-    one = Site(redis_url)
-    yield one
-    one.stop()
-    one.redis.close()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=chromium, args=ARGS)
-        yield one
-        one.close()
-
-
-@contextlib.contextmanager
-def a_page(browser: Browser, allowed: str = "", **options: Any) -> Iterator[Page]:
-    """A page of its own context; at its end the browser must have had nothing to report, `allowed` words apart."""
-    context = browser.new_context(**{"locale": "en-GB", "timezone_id": "Asia/Shanghai", **options})
-    context.set_default_timeout(8_000)
-    page = context.new_page()
-    reports: list[str] = []
-    page.on("console", lambda message: reports.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: reports.append(str(error)))
-    page.on("dialog", lambda dialog: (reports.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    yield page
-    context.close()
-    assert [report for report in reports if not allowed or allowed not in report] == []
-
-
-def drawn(page: Page) -> None:
-    page.wait_for_function("() => Number(document.getElementById('chart')?.dataset.drawn) > 0")
-    page.wait_for_function("() => document.body?.dataset.live === 'ok'")
+from tests.browser.reader import HOSTILE, a_page, drawn
+from tests.browser.sites import Site
+from tests.pages import KEYS, TOPOLOGY
 
 
 def minutes_of(site: Site, negatives: int) -> LiveRow:
@@ -315,7 +184,8 @@ def test_ten_tabs_hold_one_stream(site: Site, browser: Browser) -> None:
         drawn(page)
         others = [page.context.new_page() for _ in range(9)]
         for other in others:
-            other.goto(site.address)
+            other.goto(site.address, wait_until="commit")
+        for other in others:
             drawn(other)
         health = page.evaluate("() => fetch('/api/v1/health').then((answer) => answer.json())")
         assert health["streams"] == 1

@@ -1,58 +1,17 @@
 """Rules, sensitivity and watchlists in a real Chromium: what a person tries on the past, puts in force and keeps together."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, expect
 
 from groundswell.records import RuleSet, Watchlist
-from stream.past.previews import Previews
-from stream.rulebook.rule_watch import Kept, Match
-from tests import believable
-from tests.browser.test_axe import axe as axe  # noqa: PLC0414 - the fixture
-from tests.browser.test_axe import broken
-from tests.browser.test_page import HOSTILE, a_page
-from tests.browser.test_page import browser as browser  # noqa: PLC0414 - the fixture
-from tests.installed import Served
-from tests.pages import KEYS, NOW, TOPOLOGY
-
-CHILD = Path(__file__).with_name("played_past.py")
-LOUD: dict[str, Any] = {
-    "id": "loud", "name": {"en": "Loud", "zh": "声量异常"}, "subjects": ["XNAS:*"],
-    "all": [{"metric": "count", "window": "15m", "threshold": 10}],
-}  # fmt: skip
-
-
-class Tuned(Served):
-    """Rules and lists are there; a preview is played by a program that says what it would have found."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        made = self.parts.tuning
-        assert made is not None
-        previews = Previews(
-            self.clock, self.redis, KEYS, made.rules, made.lists,  # type: ignore[arg-type]
-            command=(sys.executable, str(CHILD)), environment={},
-        )  # fmt: skip
-        object.__setattr__(made, "previews", previews)
-        self.keep(RuleSet(id="rules_desk", rules=[LOUD], by="Lin", at=NOW - 60_000))
-        self.keep(Watchlist(id="watchlist_desk", name="desk", subjects=["XTST:HLVN", "topic:*"], by="Lin", at=NOW))
-        matches = {"loud": [Match(NOW - 60_000, "XTST:HLVN", "ep_9a41")]}
-        self.writer.set(KEYS.rules(1), msgspec.json.encode(Kept(matches=matches)))
-
-    async def _serve(self) -> None:
-        believable.fill(self.writer, KEYS, TOPOLOGY, NOW, hours=1)
-        await self.hub.tick()
-        await super()._serve()
-
-    def keep(self, thing: Any) -> None:
-        self.view.apply(thing.id, msgspec.json.encode(thing))
+from tests.browser.reader import HOSTILE, a_page, broken
+from tests.browser.sites import LOUD, Tuned
+from tests.pages import NOW
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ from playwright.sync_api import Browser, Page, expect
 from groundswell.embedded import Services
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from tests import believable, said, tagged_pasts
-from tests.browser.test_page import HOSTILE, KEYS, TOPOLOGY, Site, a_page, drawn
-from tests.browser.test_page import browser as browser  # noqa: PLC0414 - the fixture
+from tests.browser.reader import HOSTILE, a_page, drawn
+from tests.browser.sites import Site
+from tests.pages import KEYS, TOPOLOGY
 
 SUBJECT, QUOTES = "XTST:HLVN", "market.quotes"
 WIDE = {"width": 1440, "height": 1000}

@@ -9,8 +9,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed: 
 from playwright.sync_api import Browser, Page, expect
 
 from groundswell.books import Counts
-from tests.browser.test_page import HOSTILE, a_page
-from tests.browser.test_page import browser as browser  # noqa: PLC0414 - the fixture
+from tests.browser.reader import HOSTILE, a_page
 from tests.installed import Served, a_letter
 
 POLL_MS = 9_000  # longer than the page waits between two looks

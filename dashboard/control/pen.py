@@ -88,7 +88,7 @@ def _check(document: InboundDocument, place: int, now_ms: int, future_s: float) 
         raise FromTheFuture(f"{where}: published_at is {(at - now_ms) // 1000} s ahead.")
 
 
-class Intake:
+class Pen:
     """One idempotent producer, opened when first needed and again after it failed."""
 
     def __init__(self, settings: Settings, topology: Topology, clock: Clock) -> None:
