@@ -1,8 +1,8 @@
 """What one try is to say, and what its end means for the lane, the log and the endpoint's health. Pure; slot.py acts on it."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 from msgspec import structs
@@ -43,13 +43,15 @@ class Pace:
 class Batch:
     """The items of a claim: the first ones may be `over` (too old to be sent), the others are live.
 
-    `tellings` are what is said; of the live items those in `grouped` are said by a newer one of their episode.
+    `tellings` are what is said; of the live items those in `grouped` are said by a newer one of their episode. `events`: by the id
+    under which an item names it; one that expired has none.
     """
 
     over: list[Item]
     live: list[Item]
     tellings: list[Telling]
     grouped: frozenset[int] = frozenset()
+    events: Mapping[str, AlertEvent] = field(default_factory=dict)
 
     def message_id(self, endpoint: str) -> str:
         """One event goes out under its own id; several under one that is the same whenever they are the same."""
@@ -75,11 +77,10 @@ def batch_of(claim: Claim, limits: Limits, now: int) -> Batch:
             break
         count += 1
     over, live = claim.items[:count], claim.items[count:]
-    if not limits.many:
-        return Batch(over, live, [Telling(_event(item.body), item.say, item.body) for item in live])
-    kept = _merged(live)
-    tellings = [Telling(_event(live[place].body), say, live[place].body) for place, say in kept]
-    return Batch(over, live, tellings, frozenset(range(len(live))) - {place for place, _ in kept})
+    kept = _merged(live) if limits.many else [(place, item.say) for place, item in enumerate(live)]
+    events = {item.event: _event(item.body) for item in claim.items if item.body}
+    tellings = [Telling(events[live[place].event], say, live[place].body) for place, say in kept]
+    return Batch(over, live, tellings, frozenset(range(len(live))) - {place for place, _ in kept}, events)
 
 
 def _merged(live: Sequence[Item]) -> list[tuple[int, Say]]:
@@ -182,21 +183,21 @@ def _rows(
     endpoint: str, claim: Claim, batch: Batch, outcome: Outcome | None, found: Delivery, now: int
 ) -> list[DeliveryOutcome]:
     """One row an item, in order."""
-    rows = [
-        _row(endpoint, item, claim, Delivery.GIVEN_UP if item.body else Delivery.EXPIRED, "waited_too_long", None, now)
-        for item in batch.over
-    ]
+    rows = []
+    for item in batch.over:
+        over = Delivery.GIVEN_UP if item.body else Delivery.EXPIRED
+        rows.append(_row(endpoint, item, claim, batch, over, "waited_too_long", None, now))
     if outcome is not None:
         for place, item in enumerate(batch.live):
             told = Delivery.GROUPED if place in batch.grouped and found is Delivery.SENT else found
-            rows.append(_row(endpoint, item, claim, told, outcome.verdict.reason, outcome, now))
+            rows.append(_row(endpoint, item, claim, batch, told, outcome.verdict.reason, outcome, now))
     return rows
 
 
 def _row(
-    endpoint: str, item: Item, claim: Claim, found: Delivery, reason: str, outcome: Outcome | None, now: int
-) -> DeliveryOutcome:
-    kind, test = _kind(item)
+    endpoint: str, item: Item, claim: Claim, batch: Batch, found: Delivery, reason: str, outcome: Outcome | None, now: int
+) -> DeliveryOutcome:  # fmt: skip
+    event = batch.events.get(item.event)
     return DeliveryOutcome(
         event=item.event,
         episode=item.episode,
@@ -207,24 +208,7 @@ def _row(
         reason=reason,
         at=now,
         latency_ms=outcome.latency_ms if outcome else 0,
-        type=kind,
-        test=test,
+        type=event.type if event is not None else "",
+        test=event is not None and event.data.test,
         answer=clean(outcome.head.decode(errors="replace"), ANSWER_CHARS) if outcome and outcome.head else "",
     )
-
-
-class _Test(msgspec.Struct, frozen=True):
-    test: bool = False
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    type: str = ""
-    data: _Test = _Test()
-
-
-_kind_of = msgspec.json.Decoder(_Kind).decode
-
-
-def _kind(item: Item) -> tuple[str, bool]:
-    found = _kind_of(item.body) if item.body else _Kind()
-    return found.type, found.data.test

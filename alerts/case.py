@@ -3,14 +3,14 @@
 Read pipeline.py next, which answers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from alerts.say import Say
 from groundswell.decisions import Delivery
-from groundswell.records import Acknowledgement, AlertEvent, Endpoint, Silence
+from groundswell.records import Acknowledgement, AlertEvent, Endpoint
 
 SKEW_MS = 300_000  # clocks of two machines may differ by this much
 CLOSES = frozenset({"alert.resolved", "endpoint.recovered"})
@@ -53,7 +53,7 @@ class Case:
     now: int
     told: Told
     ack: Acknowledgement | None = None
-    silences: Sequence[Silence] = ()
+    silent_until: int = 0  # the last silence on this alert ends then
     inhibited: int | None = (
         None  # a wider alert that this endpoint was told says it already: until then, 0 while it is open
     )

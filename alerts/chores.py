@@ -15,7 +15,7 @@ from alerts import write
 from alerts.case import Told
 from alerts.channels.contract import Limits
 from alerts.intake import read_event
-from alerts.lanes import ALL, Lanes, Telling
+from alerts.lanes import ALL, Addressed, Lanes
 from alerts.say import Say
 from alerts.slots import Slots
 from alerts.stages import wants
@@ -100,7 +100,7 @@ class Chores:
             await self._lanes.log(row)
             return
         lane = self._lane(endpoint, event)
-        telling = Telling(endpoint=endpoint.id, told=None, event=event.id, say=Say.TEST, lane=lane, urgent=True)
+        telling = Addressed(endpoint=endpoint.id, told=None, event=event.id, say=Say.TEST, lane=lane, urgent=True)
         await self._lanes.push(event.data.episode_id, now, {event.id: msgspec.json.encode(event)}, [telling])
         self._slots.wake(endpoint.id, probe=lane)
 
@@ -133,7 +133,7 @@ class Chores:
         # Noted as told where nothing was: whoever hears now that it fires is to hear its end.
         told = Told(event.data.sequence, say, now, severe=event.data.severity == "critical")
         lane = self._lane(endpoint, event)
-        telling = Telling(endpoint=endpoint.id, told=told, event=event.id, say=say, lane=lane, replayed=True)
+        telling = Addressed(endpoint=endpoint.id, told=told, event=event.id, say=say, lane=lane, replayed=True)
         await self._lanes.push(event.data.episode_id, now, {event.id: body}, [telling])
         self._slots.wake(endpoint.id)
 

@@ -5,9 +5,7 @@ What waits lies in Redis (lanes.py), so a killed process goes on where it was.
 """
 
 import asyncio
-import os
 import random
-import socket
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -23,7 +21,7 @@ from alerts.canary import Canary
 from alerts.channels import channel_of
 from alerts.channels.contract import ChannelSpec, Limits
 from alerts.chores import Chores
-from alerts.guard import LookUps, Rules
+from alerts.guard import Allowed, LookUps
 from alerts.intake import Intake
 from alerts.lanes import Lanes
 from alerts.mail import MailServer
@@ -69,7 +67,7 @@ async def run(
     Misconfigured and Retryable at the start (NoSecretKey, BadSetting, BrokerAway, RedisAway), Fatal later: then the
     process must end with status 1.
     """
-    box, rules = SecretBox(settings.secret_key), Rules.of(settings)
+    box, allowed = SecretBox(settings.secret_key), Allowed.of(settings)
     async with AsyncExitStack() as stack:
         redis = await open_redis(settings)
         stack.push_async_callback(redis.aclose)
@@ -78,7 +76,7 @@ async def run(
         mail = MailServer.of(settings)
         if mail is not None:
             stack.callback(mail.close)
-        sender = Sender(rules, clock, settings.deliver_timeout_s, look_ups, None if mail is None else mail.send)
+        sender = Sender(allowed, clock, settings.deliver_timeout_s, look_ups, None if mail is None else mail.send)
         stack.push_async_callback(sender.close)
         pace = Pace(rng or random.Random(), steps_s, group_s)  # noqa: S311 - spreads retries, guards nothing
         process = _Process(settings, topology, clock, redis, producer, sender, box, pace)
@@ -110,13 +108,10 @@ class _Process:
         return Keys(self.topology.prefix)
 
     async def run(self, stop: asyncio.Event) -> None:
-        instance = f"{socket.gethostname()}-{os.getpid()}"
         ready, leave = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             control = tasks.create_task(follow(self.settings, self.topology, self.view, leave, ready))
-            beat = tasks.create_task(
-                keep_beating(self.redis, self.keys, self.clock, Stage.DELIVER, instance, self._look)
-            )
+            beat = tasks.create_task(keep_beating(self.redis, self.keys, self.clock, Stage.DELIVER, self._look))
             await _first_of(ready, stop)
             lanes = Lanes(self.redis, self.keys, token=uuid.uuid4().hex)
             while not stop.is_set():

@@ -23,6 +23,7 @@ from groundswell.errors import AddressRefused, BadSetting
 from groundswell.settings import Settings
 
 MAX_URL = 2_048
+SHOWN_OF = 8  # characters; of a shorter path four would be half of the secret
 PORTS = {"https": frozenset({443, 8443}), "http": frozenset({80})}
 DEFAULT_PORT = {"https": 443, "http": 80}
 LOOK_UPS = 256  # more than endpoints: a hanging name holds one thread and delays nobody
@@ -62,12 +63,13 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """Host and last four characters: safe to print, since the path may be a secret."""
-        return f"{self.scheme}://{self.host}:{self.port}/…{self.url[-4:]}"
+        """Host and last four characters of a longer path: safe to print, since the path may be a secret."""
+        path = self.url.partition("://")[2].partition("/")[2]
+        return f"{self.scheme}://{self.host}:{self.port}/…{path[-4:] if len(path) > SHOWN_OF else ''}"
 
 
 @dataclass(frozen=True)
-class Rules:
+class Allowed:
     """The operator's exceptions: `names` and `networks`, each with one port; `http` also allows plain http."""
 
     names: frozenset[tuple[str, int]] = frozenset()
@@ -91,10 +93,10 @@ class Rules:
 
     def allows_address(self, address: Address, port: int) -> bool:
         inner = bare(address)
-        return any(inner in network and port == allowed for network, allowed in self.networks)
+        return any(inner in network and port == its for network, its in self.networks)
 
 
-def check_url(text: str, rules: Rules) -> Target:
+def check_url(text: str, allowed: Allowed) -> Target:
     """The address as written, when it may be tried. Asks no resolver. Raises UrlRefused."""
     if len(text) > MAX_URL:
         _refuse("too_long", f"The address is longer than {MAX_URL} characters.")
@@ -102,7 +104,7 @@ def check_url(text: str, rules: Rules) -> Target:
         _refuse("character", "The address holds a blank, a control character or a backslash.")
     if not text.isascii():
         _refuse("not_ascii", f"The address is not ASCII.{_a_label(text)}")
-    scheme = _scheme(text, rules)
+    scheme = _scheme(text, allowed)
     rest = text[len(scheme) + 1 :]
     if "#" in rest:
         _refuse("fragment", "The address holds a fragment (#).")
@@ -117,19 +119,19 @@ def check_url(text: str, rules: Rules) -> Target:
     if match is None or int(match["port"] or 0) > 65_535:
         _refuse("unparsable", "The address cannot be read.")
     host, port = match["host"].lower(), int(match["port"] or DEFAULT_PORT[scheme])
-    _check_host(scheme, host, port, rules)
+    _check_host(scheme, host, port, allowed)
     _same_for_all(text, host)
     return Target(text, scheme, host.strip("[]"), port)
 
 
-def check_address(address: Address, target: Target, rules: Rules) -> bool:
+def check_address(address: Address, target: Target, allowed: Allowed) -> bool:
     """May a connection to this address be made for this target?"""
     if is_metadata(address):
         return False
     return (
         (is_public(address) and target.port in PORTS[target.scheme])
-        or rules.allows_name(target.host, target.port)
-        or rules.allows_address(address, target.port)
+        or allowed.allows_name(target.host, target.port)
+        or allowed.allows_address(address, target.port)
     )
 
 
@@ -159,8 +161,8 @@ class LookUps:
 class GuardedResolver(AbstractResolver):
     """aiohttp's resolver for one target: one bad address among a name's answers refuses all."""
 
-    def __init__(self, target: Target, rules: Rules, look_ups: LookUps) -> None:
-        self._target, self._rules, self._look_ups = target, rules, look_ups
+    def __init__(self, target: Target, allowed: Allowed, look_ups: LookUps) -> None:
+        self._target, self._allowed, self._look_ups = target, allowed, look_ups
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -169,7 +171,7 @@ class GuardedResolver(AbstractResolver):
             raise ConnectionRefusedByGuard("another host than the endpoint's")
         results = []
         for found, _, proto, _, sockaddr in await self._look_ups.ask(host, port):
-            if not check_address(parse(sockaddr[0]), self._target, self._rules):
+            if not check_address(parse(sockaddr[0]), self._target, self._allowed):
                 raise ConnectionRefusedByGuard("resolves to an address that is not public")
             if family in (socket.AF_UNSPEC, found):
                 results.append(
@@ -190,12 +192,12 @@ class GuardedResolver(AbstractResolver):
         """The look-ups are shared and outlive it."""
 
 
-def guarded_socket(target: Target, rules: Rules) -> Callable[[AddrInfo], socket.socket]:
+def guarded_socket(target: Target, allowed: Allowed) -> Callable[[AddrInfo], socket.socket]:
     """aiohttp's socket factory for one target: it gets the very address about to be connected."""
 
     def make(info: AddrInfo) -> socket.socket:
         family, kind, proto, _, sockaddr = info
-        if sockaddr[1] != target.port or not check_address(parse(sockaddr[0]), target, rules):
+        if sockaddr[1] != target.port or not check_address(parse(sockaddr[0]), target, allowed):
             raise ConnectionRefusedByGuard("not a public address")
         made = socket.socket(family, kind, proto)
         made.setblocking(False)
@@ -214,32 +216,32 @@ def _entry(entry: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _scheme(text: str, rules: Rules) -> str:
+def _scheme(text: str, allowed: Allowed) -> str:
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else ""
-    if scheme not in DEFAULT_PORT or (scheme == "http" and not rules.http):
+    if scheme not in DEFAULT_PORT or (scheme == "http" and not allowed.http):
         _refuse("scheme", "The address must begin with https://.")
     return scheme
 
 
-def _check_host(scheme: str, host: str, port: int, rules: Rules) -> None:
+def _check_host(scheme: str, host: str, port: int, allowed: Allowed) -> None:
     if host.startswith("["):
         address = _literal(host[1:-1])
     elif _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]):
         address = _literal(host) if _QUAD.fullmatch(host) else None
     else:
-        return _check_name(scheme, host, port, rules)
+        return _check_name(scheme, host, port, allowed)
     if address is None:
         _refuse("canonical", "The IP address is not written in its usual form.")
-    if is_metadata(address) or not (is_public(address) or rules.allows_address(address, port)):
+    if is_metadata(address) or not (is_public(address) or allowed.allows_address(address, port)):
         _refuse("address", "The address is not a public one.")
-    if not (rules.allows_address(address, port) or port in PORTS[scheme]):
+    if not (allowed.allows_address(address, port) or port in PORTS[scheme]):
         _refuse("port", f"Port {port} is not allowed.")
     return None
 
 
-def _check_name(scheme: str, host: str, port: int, rules: Rules) -> None:
-    if rules.allows_name(host, port):
+def _check_name(scheme: str, host: str, port: int, allowed: Allowed) -> None:
+    if allowed.allows_name(host, port):
         return
     labels = host.split(".")
     if (
@@ -249,7 +251,7 @@ def _check_name(scheme: str, host: str, port: int, rules: Rules) -> None:
         or not all(_LABEL.fullmatch(part) for part in labels)
     ):
         _refuse("name", "The host is not a public name.")
-    if port not in PORTS[scheme] and not any(port == allowed for _, allowed in rules.networks):
+    if port not in PORTS[scheme] and not any(port == its for _, its in allowed.networks):
         _refuse("port", f"Port {port} is not allowed.")
 
 

@@ -70,8 +70,8 @@ class Known(Struct, frozen=True):
     told: dict[str, Told] = {}
 
 
-class Telling(Struct, frozen=True, kw_only=True):
-    """One thing for one endpoint. Without `event` it is only noted as told."""
+class Addressed(Struct, frozen=True, kw_only=True):
+    """What one endpoint is to be told, or was. Without `event` it is only noted as told."""
 
     endpoint: str
     told: Told | None
@@ -98,7 +98,7 @@ class Accept(Struct, frozen=True, kw_only=True):
     head: Head | None = None
     body: bytes = b""
     bodies: dict[str, bytes] = {}
-    tellings: list[Telling] = []
+    tellings: list[Addressed] = []
     look_ms: float | None = None
     close: bool = False
 
@@ -148,7 +148,7 @@ class Lanes:
     """The lanes as one process sees them; `token` is its name in the lease."""
 
     def __init__(self, redis: RedisClient, keys: Keys, token: str) -> None:
-        self._redis, self._prefix, self._token = redis, keys.delivery, token
+        self._redis, self._keys, self._prefix, self._token = redis, keys, keys.delivery, token
         self._hashes: dict[str, str] = {}
 
     # -- the lease ---------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Lanes:
         return [(answer[0], _rests(answer)) for answer in answers]
 
     async def push(
-        self, episode: str, now_ms: int, bodies: dict[str, bytes], tellings: list[Telling]
+        self, episode: str, now_ms: int, bodies: dict[str, bytes], tellings: list[Addressed]
     ) -> dict[str, int]:
         """Into the lanes, whatever was planned of that episode: a test, a replay."""
         one = Accept(place=None, now_ms=now_ms, episode=episode, bodies=bodies, tellings=tellings)
@@ -268,11 +268,11 @@ class Lanes:
 
     async def was_run(self, errand: str) -> bool:
         """Whether this errand was done."""
-        return bool(await self._redis.exists(f"{self._prefix}:errand:{errand}"))
+        return bool(await self._redis.exists(errand_key(self._keys, errand)))
 
     async def note_run(self, errand: str) -> None:
         """This errand is done."""
-        await self._redis.set(f"{self._prefix}:errand:{errand}", 1, px=ERRAND_MS)
+        await self._redis.set(errand_key(self._keys, errand), 1, px=ERRAND_MS)
 
     # -- sending -----------------------------------------------------------------------------------------------
 
@@ -310,9 +310,9 @@ class Lanes:
 
     async def log(self, row: DeliveryOutcome) -> None:
         """One row of an endpoint's log that no try is behind."""
-        name = f"{self._prefix}:log:{row.endpoint}"
+        name = log_key(self._keys, row.endpoint)
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hsetnx(f"{self._prefix}:waiting", row.endpoint, 0)  # so that `kept` names it
+            pipe.hsetnx(waiting_key(self._keys), row.endpoint, 0)  # so that `kept` names it
             pipe.lpush(name, _encode(row))
             pipe.ltrim(name, 0, LOG_MOST - 1)
             await pipe.execute()
@@ -327,7 +327,7 @@ class Lanes:
 
     async def waiting(self) -> dict[str, int]:
         """Endpoint -> deliveries that wait."""
-        found = await self._redis.hgetall(f"{self._prefix}:waiting")
+        found = await self._redis.hgetall(waiting_key(self._keys))
         return {name.decode(): int(count) for name, count in found.items()}
 
     async def health(self) -> dict[str, Health]:
@@ -345,10 +345,10 @@ class Lanes:
         """An endpoint was removed: drop all that is kept of it, and say how much waited."""
         p = self._prefix
         lanes = [name.decode() for name in await self._redis.zrange(f"{p}:due:{endpoint}", 0, -1)]
-        waiting = int(await self._redis.hget(f"{p}:waiting", endpoint) or 0)
+        waiting = int(await self._redis.hget(waiting_key(self._keys), endpoint) or 0)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(*(f"{p}:lane:{endpoint}:{lane}" for lane in lanes), f"{p}:due:{endpoint}")
-            pipe.delete(f"{p}:claims:{endpoint}", f"{p}:tries:{endpoint}", f"{p}:log:{endpoint}")
+            pipe.delete(f"{p}:claims:{endpoint}", f"{p}:tries:{endpoint}", log_key(self._keys, endpoint))
             for name in OF_ENDPOINTS:
                 pipe.hdel(f"{p}:{name}", endpoint)
             await pipe.execute()
@@ -394,6 +394,21 @@ class Lanes:
             return list(await pipe.execute())
 
 
+def log_key(keys: Keys, endpoint: str) -> str:
+    """Of the tries at an endpoint."""
+    return f"{keys.delivery}:log:{endpoint}"
+
+
+def waiting_key(keys: Keys) -> str:
+    """Of how many deliveries wait, by endpoint."""
+    return f"{keys.delivery}:waiting"
+
+
+def errand_key(keys: Keys, errand: str) -> str:
+    """There once the errand is done."""
+    return f"{keys.delivery}:errand:{errand}"
+
+
 async def books(redis: RedisClient, keys: Keys) -> Counts:
     """The books of deliver: alert events read, and what became of each; changed in the same script as the offset."""
     found: Mapping[bytes, bytes] = await redis.hgetall(f"{keys.delivery}:books")
@@ -407,10 +422,10 @@ async def health(redis: RedisClient, keys: Keys) -> dict[str, Health]:
 
 async def deliveries(redis: RedisClient, keys: Keys, endpoint: str = "", limit: int = 100) -> list[DeliveryOutcome]:
     """The newest tries at one endpoint, or at all, newest first."""
-    known = [endpoint] if endpoint else [name.decode() for name in await redis.hkeys(f"{keys.delivery}:waiting")]
+    known = [endpoint] if endpoint else [name.decode() for name in await redis.hkeys(waiting_key(keys))]
     rows: list[DeliveryOutcome] = []
     for name in known:
-        raw = await redis.lrange(f"{keys.delivery}:log:{name}", 0, limit - 1)
+        raw = await redis.lrange(log_key(keys, name), 0, limit - 1)
         rows += (msgspec.json.decode(row, type=DeliveryOutcome) for row in raw)
     return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
 

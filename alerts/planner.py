@@ -10,9 +10,10 @@ import msgspec
 
 from alerts.case import CLOSES, ONCE, OPENS, Case, Decision, Head, Told
 from alerts.channels.contract import Limits
-from alerts.lanes import ALL, Known, Telling
+from alerts.lanes import ALL, Addressed, Known
 from alerts.pipeline import after, decide, news, spoken
 from alerts.say import Say
+from alerts.stages import silent_until
 from groundswell.control import ControlView
 from groundswell.decisions import Delivery
 from groundswell.records import Acknowledgement, AlertEvent, Channel, Endpoint
@@ -44,7 +45,7 @@ class Facts:
 class Planned:
     """The result. `look_ms`: when to plan it again (inf: when something changes), None: nobody needs more of it."""
 
-    tellings: list[Telling] = field(default_factory=list)
+    tellings: list[Addressed] = field(default_factory=list)
     bodies: dict[str, bytes] = field(default_factory=dict)
     kept: dict[str, Delivery] = field(default_factory=dict)
     look_ms: float | None = None
@@ -66,7 +67,8 @@ def head_of(event: AlertEvent, known: Known, written_at: int, now: int) -> Head:
 def planned(facts: Facts, view: ControlView, limits_of: Callable[[Channel], Limits]) -> Planned:
     """Plan one episode for all endpoints."""
     made = Planned()
-    ack, silences = view.acks.get(facts.event.data.episode_id), tuple(view.silences.values())
+    ack = view.acks.get(facts.event.data.episode_id)
+    silent = silent_until(facts.event.data, view.silences.values(), facts.now)  # the same for all endpoints
     looks: list[int] = []
     owed = False
     for name, endpoint in view.endpoints.items():
@@ -78,7 +80,7 @@ def planned(facts: Facts, view: ControlView, limits_of: Callable[[Channel], Limi
             now=facts.now,
             told=facts.told.get(name, Told()),
             ack=ack,
-            silences=silences,
+            silent_until=silent,
             inhibited=facts.inhibited.get(name),
             keep_alive_s=limits.repeat_s,
             late=facts.late,
@@ -107,7 +109,7 @@ def _endpoint(
     if heard is not None and say is not None and say not in (Say.ACKNOWLEDGED, Say.REPEAT):
         # It was told before Redis was lost: a fact, whatever would be decided now.
         told = after(case.told, facts.event, say, heard, None)
-        made.tellings.append(Telling(endpoint=endpoint.id, told=told))
+        made.tellings.append(Addressed(endpoint=endpoint.id, told=told))
         case = replace(case, told=told)
     decision = decide(case)
     for _ in range(ROUNDS_MOST):
@@ -126,12 +128,12 @@ def _endpoint(
 
 def _telling(
     endpoint: Endpoint, case: Case, say: Say, said: AlertEvent, told: Told, limits: Limits, *, known: bool
-) -> Telling:
+) -> Addressed:
     if known:
-        return Telling(endpoint=endpoint.id, told=told)
+        return Addressed(endpoint=endpoint.id, told=told)
     severe = said.data.severity == "critical"
     urgent = severe and (say in (Say.FIRING, Say.ESCALATED) or (say is Say.UPDATED and not case.told.severe))
-    return Telling(
+    return Addressed(
         endpoint=endpoint.id,
         told=told,
         event=said.id,

@@ -15,10 +15,10 @@ from yarl import URL
 
 from alerts.channels.contract import Request, Verdict
 from alerts.guard import (
+    Allowed,
     ConnectionRefusedByGuard,
     GuardedResolver,
     LookUps,
-    Rules,
     UrlRefused,
     check_url,
     guarded_socket,
@@ -55,13 +55,13 @@ class Sender:
 
     def __init__(
         self,
-        rules: Rules,
+        allowed: Allowed,
         clock: Clock,
         timeout_s: float,
         look_ups: LookUps | None = None,
         mailer: Mailer | None = None,
     ) -> None:
-        self._rules, self._clock, self._timeout_s = rules, clock, timeout_s
+        self._allowed, self._clock, self._timeout_s = allowed, clock, timeout_s
         self._look_ups, self._mailer = look_ups or LookUps(), mailer
         self._sessions: dict[str, tuple[tuple[str, str, int], aiohttp.ClientSession]] = {}
 
@@ -133,15 +133,15 @@ class Sender:
             return Outcome(verdict, response.status, 0, head, _skew_s(answer.get("date", ""), now))
 
     async def _session(self, endpoint: str, url: str) -> aiohttp.ClientSession:
-        target = check_url(url, self._rules)
+        target = check_url(url, self._allowed)
         place = (target.scheme, target.host, target.port)
         found = self._sessions.get(endpoint)
         if found is not None and found[0] == place and not found[1].closed:
             return found[1]
         await self.forget(endpoint)
         connector = aiohttp.TCPConnector(
-            resolver=GuardedResolver(target, self._rules, self._look_ups),
-            socket_factory=guarded_socket(target, self._rules),
+            resolver=GuardedResolver(target, self._allowed, self._look_ups),
+            socket_factory=guarded_socket(target, self._allowed),
             use_dns_cache=False,
             limit=TOGETHER,
             keepalive_timeout=IDLE_S,

@@ -3,7 +3,7 @@
 An objection is (reason, when to ask again in epoch ms; 0: when something changes). pipeline.py runs them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from alerts.case import SKEW_MS, Case, Objection, Stage, acknowledged
 from alerts.matchers import labels, main_topics, parse
@@ -64,8 +64,7 @@ def quiet_hours(case: Case, _say: Say | None) -> Objection | None:
 
 def silenced(case: Case, _say: Say | None) -> Objection | None:
     """Somebody asked for quiet about this; what is still true afterwards is told when the silence ends."""
-    ends = silent_until(case.event.data, case.silences, case.now)
-    return (Delivery.SILENCED, ends) if ends else None
+    return (Delivery.SILENCED, case.silent_until) if case.silent_until else None
 
 
 def inhibited(case: Case, _say: Say | None) -> Objection | None:
@@ -112,7 +111,7 @@ def covers(wanted: str, subject: str) -> bool:
     return wanted == subject or subject.startswith(f"{wanted}|")
 
 
-def silent_until(data: AlertData, silences: Sequence[Silence], now: int) -> int:
+def silent_until(data: AlertData, silences: Iterable[Silence], now: int) -> int:
     """When the last silence on this alert ends; 0 when there is none."""
     return max((silence.until for silence in silences if silence.until > now and covered(silence, data)), default=0)
 

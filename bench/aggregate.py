@@ -47,7 +47,7 @@ from groundswell.errors import GroundswellError
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
 from groundswell.records import Row, ScoredBatch, ScoredDocument
 from stream.aggregate import AggregateWork
-from stream.detection.detect import HISTORY_STEPS
+from stream.detection.case import HISTORY_STEPS
 from stream.partition_loop import Bounds
 from stream.store import Store, Writes
 from stream.topology import Topology

@@ -18,7 +18,7 @@ from groundswell.language import language
 from groundswell.records import InboundDocument
 from groundswell.settings import Settings
 from groundswell.text import normalise
-from stream.ingest import Rules, take
+from stream.ingest import Terms, take
 from stream.ingest_work import chunks
 from stream.names import entities
 
@@ -28,10 +28,10 @@ ROUNDS = 3
 def split(made: Sequence[dict[str, Any]]) -> dict[str, float]:
     """us a document: decode, normalise, language, link, encode, other, all. The quickest of ROUNDS each."""
     catalogue = entities.load_for(Settings(catalogues=[str(script.catalogue())]))
-    rules = Rules(link=lambda words, symbols: entities.link(catalogue, words, symbols), clock=SystemClock())
+    terms = Terms(link=lambda words, symbols: entities.link(catalogue, words, symbols), clock=SystemClock())
     raw = [json.dumps(one).encode() for one in made]
     texts = [normalise(one["text"]) for one in made]
-    documents = [take(one, "bench", "news", 0, 0, rules).documents for one in raw]
+    documents = [take(one, "bench", "news", 0, 0, terms).documents for one in raw]
     decode = msgspec.json.Decoder(InboundDocument).decode
     gc.collect()
     gc.freeze()  # ingest holds no such lists: the collector shall not walk them here
@@ -42,7 +42,7 @@ def split(made: Sequence[dict[str, Any]]) -> dict[str, float]:
         "link": _us(lambda text: entities.link(catalogue, text), texts),
         "encode": _us(chunks, documents),
     }
-    whole = _us(lambda one: take(one, "bench", "news", 0, 0, rules), raw) + found["encode"]
+    whole = _us(lambda one: take(one, "bench", "news", 0, 0, terms), raw) + found["encode"]
     gc.unfreeze()
     return {**found, "other": round(whole - sum(found.values()), 1), "all": round(whole, 1)}
 

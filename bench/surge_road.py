@@ -14,8 +14,10 @@ from bench.traffic import NEGATIVE, NEUTRAL, POSITIVE, Traffic
 from groundswell.decisions import Detected
 from groundswell.records import Row, ScoredBatch, ScoredDocument
 from stream.detection import surge
-from stream.detection.detect import CARDS, Detector, Policy, Transition
+from stream.detection.cards import CARDS
+from stream.detection.detect import Detector, Transition
 from stream.detection.episodes import Episode
+from stream.detection.policy import Policy
 from stream.names import entities
 from stream.names.directory import Directory
 from stream.names.subjects import Entry

@@ -16,7 +16,8 @@ from bench.surge_scoring import COOLDOWN_MIN, GRACE_MIN, Trace, run
 from bench.surge_simulator import DAY, Counts, Stream, simulate
 from groundswell import times
 from stream.detection import evidence
-from stream.detection.detect import EXCESS, HISTORY_STEPS, MARGIN
+from stream.detection.case import HISTORY_STEPS
+from stream.detection.floors import EXCESS, MARGIN
 from stream.detection.surge_reading import onset, recompute
 from stream.names import subjects
 

@@ -40,8 +40,8 @@ class Accounting(Struct, kw_only=True):
 async def account(redis: RedisClient, keys: Keys, scored_partitions: int, delivered: Counts) -> Accounting:
     """Read all books. `delivered` is what the delivery lanes say of themselves."""
     stages = {
-        Stage.INGEST.value: await books.total(redis, keys, "ingest"),
-        Stage.TAG.value: await books.total(redis, keys, "tag"),
+        Stage.INGEST.value: await books.total(redis, keys, Stage.INGEST),
+        Stage.TAG.value: await books.total(redis, keys, Stage.TAG),
         Stage.AGGREGATE.value: await _aggregate(redis, keys, scored_partitions),
         Stage.DELIVER.value: delivered,
     }
@@ -70,15 +70,15 @@ def _gaps(stages: dict[str, Counts]) -> list[Finding]:
         for name, counts in stages.items()
         if not counts.balanced
     ]
-    ingest, tag, aggregate = stages["ingest"], stages["tag"], stages["aggregate"]
+    ingest, tag, aggregate = stages[Stage.INGEST], stages[Stage.TAG], stages[Stage.AGGREGATE]
     # A killed process writes again what it had not committed: the next stage may read more, as duplicates, never less.
     if not (ingest.in_flight or tag.in_flight) and tag.read < ingest.emitted:
-        gaps.append(_unread("tag", tag.read, ingest.emitted, "documents", "ingest"))
+        gaps.append(_unread(Stage.TAG, tag.read, ingest.emitted, "documents", Stage.INGEST))
     if not (tag.in_flight or aggregate.in_flight) and aggregate.read < tag.emitted:
-        gaps.append(_unread("aggregate", aggregate.read, tag.emitted, "rows", "tag"))
+        gaps.append(_unread(Stage.AGGREGATE, aggregate.read, tag.emitted, "rows", Stage.TAG))
     return gaps
 
 
-def _unread(stage: str, read: int, written: int, things: str, before: str) -> Finding:
+def _unread(stage: Stage, read: int, written: int, things: str, before: Stage) -> Finding:
     values: dict[str, int | str] = {"read": read, "written": written, "things": things, "before": before}
     return Finding(what=Unwell.NOT_READ, stage=stage, values=values)

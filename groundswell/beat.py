@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,7 @@ from redis.exceptions import RedisError
 
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient
+from groundswell.decisions import Stage
 from groundswell.keys import Keys
 
 EVERY_S = 2.0
@@ -44,9 +46,10 @@ def fares(note: str, slow: str) -> dict[str, str]:
 
 
 async def keep_beating(
-    redis: RedisClient, keys: Keys, clock: Clock, stage: str, instance: str, look: Callable[[], dict[str, Any]]
+    redis: RedisClient, keys: Keys, clock: Clock, stage: Stage, look: Callable[[], dict[str, Any]]
 ) -> None:
     """Until cancelled. `look` gives the fields that change; a Redis that is away costs a beat, nothing else."""
+    instance = f"{socket.gethostname()}-{os.getpid()}"  # the number alone is 1 in every container
     while True:
         with suppress(RedisError):  # the stage itself notices and says so
             await say(redis, keys, Beat(stage=stage, instance=instance, pid=os.getpid(), at=clock.now_ms(), **look()))

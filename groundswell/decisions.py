@@ -34,6 +34,7 @@ class Unwell(StrEnum):
     NOT_READ = "not_read"  # a stage has read less than the one before it wrote
     BROKER_AWAY = "broker_away"  # Kafka does not answer
     REDIS_AWAY = "redis_away"  # Redis does not answer
+    REDIS_FULL = "redis_full"  # Redis is near its maxmemory, or at it
 
 
 class SubjectState(StrEnum):
@@ -46,7 +47,6 @@ class SubjectState(StrEnum):
     FIRING = "firing"  # an episode is open
     RECOVERING = "recovering"  # an episode calms down
     RESOLVED = "resolved"  # an episode is over
-    NO_DATA = "no_data"  # its counts are not known
 
 
 class Detected(StrEnum):

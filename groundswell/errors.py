@@ -7,6 +7,7 @@ GroundswellError  .reason = metric label and dead-letter key; .remedy = what to 
 +- Fatal          stop now, start again from the last committed place    ProduceFailed, Fenced
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -420,3 +421,10 @@ class Fenced(Fatal):
 
     reason = "fenced"
     remedy = "Nothing to do: the partition is dropped and reloaded."
+
+
+def every(kind: type[GroundswellError]) -> Iterator[type[GroundswellError]]:
+    """All kinds of an error that are known to this process."""
+    for one in kind.__subclasses__():
+        yield one
+        yield from every(one)

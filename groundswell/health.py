@@ -11,6 +11,7 @@ from groundswell.beat import Beat
 from groundswell.decisions import Stage, Unwell
 
 STAGES = tuple(stage.value for stage in Stage)
+NEARLY_FULL = 0.9  # of maxmemory: time to add some before every write is refused
 SETTLE_S = 3.0  # longer than one beat: what was on its way from one stage to the next has arrived
 
 _SENTENCES = {
@@ -24,6 +25,9 @@ _SENTENCES = {
     Unwell.NOT_READ: "{stage} has read {read} of the {written} {things} that {before} wrote.",
     Unwell.BROKER_AWAY: "Kafka does not answer: {what} Check that it runs and that GROUNDSWELL_KAFKA names it.",
     Unwell.REDIS_AWAY: "Redis does not answer. Check that it runs and that GROUNDSWELL_REDIS names it.",
+    Unwell.REDIS_FULL: (
+        "Redis is {percent} % full. Raise its `maxmemory`: at 100 % every stage waits, nothing is lost and nobody is alerted."
+    ),
 }
 
 
@@ -50,6 +54,11 @@ def bad_topics(sentences: Iterable[str], found: Mapping[str, int], wanted: Mappi
         for one in sentences
         for name in [one.partition(" ")[0]]
     ]
+
+
+def filling(fullest: float) -> list[Finding]:
+    """A Redis whose fullest node holds this share of its maxmemory; 0: none is set."""
+    return [Finding(what=Unwell.REDIS_FULL, values={"percent": int(fullest * 100)})] if fullest >= NEARLY_FULL else []
 
 
 def findings(beats: Sequence[Beat], topics: Iterable[Finding], wanted: Collection[str] = STAGES) -> list[Finding]:

@@ -48,11 +48,6 @@ def pack_counters(counters: Sequence[int]) -> bytes:
     raise OverflowError(f"a minute of {largest} documents")
 
 
-def pack_bucket(bucket: Bucket) -> bytes:
-    """As `pack_counters`."""
-    return pack_counters((bucket.negative, bucket.neutral, bucket.positive, bucket.unsure, bucket.echoes))
-
-
 def unpack_counters(raw: bytes) -> tuple[int, ...]:
     """What `pack_counters` packed; the length says how. Version 0.1 wrote 20 bytes always."""
     return _BY_LENGTH[len(raw)].unpack(raw)

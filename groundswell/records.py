@@ -89,6 +89,11 @@ class Row(Struct, frozen=True, array_like=True, gc=False):
     unsure: bool = False
     positive: Share = 0.0
 
+    @property
+    def sure_negative(self) -> bool:
+        """What is evidence, where its document is an original. The fold (stream/windows.py) sorts rows by the same three words."""
+        return self.label == NEGATIVE and not self.unsure
+
 
 class Tagged(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="v", tag=1):
     """A document with its story, topics and polarity: the public output of tag."""

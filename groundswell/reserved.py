@@ -7,7 +7,7 @@ from groundswell.records import Document
 
 CANARY = "TEST:CANARY"
 DRILLS = tuple(f"TEST:DRILL{number}" for number in range(1, 7))  # several, since an episode lasts a quarter of an hour
-NAMES = {CANARY: {"en": "Canary", "zh": "巡检文本"}} | {name: {"en": "Fire drill", "zh": "告警演练"} for name in DRILLS}
+NAMES = {CANARY: {"en": "Canary", "zh": "巡检文本"}} | {name: {"en": "Fire drill", "zh": "演练"} for name in DRILLS}
 
 
 def is_test(subject: str) -> bool:

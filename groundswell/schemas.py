@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from groundswell import __version__, records
+from groundswell import __version__, beside, records
 from groundswell.settings import Settings
 from stream import topology
 from stream.topology import Topic, Topology
@@ -40,7 +40,17 @@ _PUBLIC: tuple[tuple[Topic, str, Any, bool, str], ...] = (
 
 def schema(name: str) -> dict[str, Any]:
     """JSON Schema 2020-12 of a record by its name in SCHEMAS."""
-    return {"$schema": DIALECT, **msgspec.json.schema(SCHEMAS[name])}
+    made = msgspec.json.schema(SCHEMAS[name])
+    _describe(made["$defs"])
+    return {"$schema": DIALECT, **made}
+
+
+def _describe(shapes: dict[str, dict[str, Any]]) -> None:
+    """Each field gets the sentence that stands beside it in the code."""
+    for name, shape in shapes.items():
+        for one in beside.fields(getattr(records, name)) if hasattr(records, name) else ():
+            if one.sentence and one.name in shape.get("properties", {}):
+                shape["properties"][one.name]["description"] = one.sentence
 
 
 def alert_schema(page_url: str = "") -> dict[str, Any]:
@@ -52,6 +62,7 @@ def asyncapi(settings: Settings, found: Topology) -> dict[str, Any]:
     """AsyncAPI 3.0 of the topics that others may read or write. Names carry this installation's prefix."""
     kinds = tuple(kind for _, _, kind, _, _ in _PUBLIC)
     payloads, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    _describe(components)
     described: dict[str, Any] = {
         "asyncapi": "3.0.0",
         "info": {

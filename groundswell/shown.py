@@ -4,12 +4,12 @@ One pipelined read a look; a second one only when an alert has changed since.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from groundswell import alert_views
 from groundswell.errors import RedisAway
 from groundswell.keys import MINUTE_MS, Keys
 from groundswell.records import AlertView, LiveRow
@@ -18,7 +18,6 @@ from groundswell.telemetry import log
 MAX_ALERTS = 200  # the newest; older ones are found by their address
 
 _rows = msgspec.json.Decoder(list[LiveRow])
-_alert = msgspec.json.Decoder(AlertView)
 
 
 def minute_ms(minute: int) -> int:
@@ -89,26 +88,12 @@ class Shown:
         if scores == self._scores:
             return
         changed = [episode for episode, score in scores.items() if self._scores.get(episode) != score]
-        raw: list[Any] = await self._redis.mget([self._keys.alert(episode) for episode in changed]) if changed else []
-        for episode, one in zip(changed, raw, strict=True):
-            view = decode_alert(one)
-            if view is not None:
-                self.alerts[episode] = view
-                found.alerts.append(view)
+        for view in await alert_views.several(self._redis, self._keys, changed):
+            self.alerts[view.episode] = view
+            found.alerts.append(view)
         for episode in self.alerts.keys() - scores.keys():
             del self.alerts[episode]
         self._scores = scores
-
-
-def decode_alert(raw: bytes | None) -> AlertView | None:
-    """None for one that is absent or not in our shape: one bad record must not blind the page to the others."""
-    if raw is None:
-        return None
-    try:
-        return _alert.decode(raw)
-    except msgspec.DecodeError as error:
-        log().warning("alert_unreadable", error=str(error)[:200])
-        return None
 
 
 def _decoded_rows(raw: bytes | None) -> list[LiveRow]:

@@ -11,6 +11,9 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from groundswell.decisions import Fate, Stage
+from groundswell.errors import Refused, every
+
 LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 RECORDS = Counter(
@@ -73,6 +76,19 @@ AUDIT = Counter(
     ["outcome"],
 )
 STREAMS = Gauge("groundswell_sse_clients", "Browsers that listen to the live stream.")
+
+
+def at_zero(stage: str) -> None:
+    """Every series that an alarm counts is there from the start: Prometheus sees no rise in one that begins at 1."""
+    for fate in Fate:
+        if fate is not Fate.IN_FLIGHT:
+            RECORDS.labels(stage, fate)
+    for reason in sorted({refused.reason for refused in every(Refused)}):
+        DEAD_LETTERS.labels(stage, reason)
+    for outcome in ("alerted", "missed") if stage == Stage.DELIVER else ():
+        DRILLS.labels(outcome)
+    for outcome in ("sent", "unsent") if stage == Stage.DASHBOARD else ():
+        AUDIT.labels(outcome)
 
 
 class _StandardError:

@@ -30,7 +30,7 @@ LINES_BESIDE_SUBJECTS = 10
 MAX_ALERTS = 6
 BARS = "▁▂▃▄▅▆▇█"
 LEARNING_NEGATIVES, LEARNING_H = 20, 24  # either is enough (stream.detection.surge.Settings)
-MARKS = {"firing": "◆", "recovering": "◇", "pending": "◈", "learning": "…", "warming": "…", "no_data": "×"}
+MARKS = {"firing": "◆", "recovering": "◇", "pending": "◈", "learning": "…", "warming": "…"}
 # Orange, not red: red means rising in China, and the pages use the same.
 HOT, SOFT = "dark_orange", "bright_black"
 
@@ -103,7 +103,7 @@ def subjects(rows: Sequence[LiveRow], room: int) -> Table:
     apart = [row for row in rows if row.subject != MARKET]
     table.add_column("State", no_wrap=True, min_width=12)
     for row in sorted(apart, key=lambda row: (-max(row.evidence, REST), -row.negatives_15, row.subject))[:room]:
-        known = row.state not in ("learning", "no_data")
+        known = row.state != "learning"
         raised = known and row.negatives_15 > row.high_15
         style = HOT if row.state in ("firing", "pending", "recovering") else ""
         table.add_row(

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -55,6 +55,12 @@ def demo(port: int) -> Iterator[str]:
             process.wait(timeout=30)
 
 
+def chromium(playwright: Playwright) -> Browser:
+    """The system's browser, else playwright's own."""
+    executable = str(CHROMIUM) if CHROMIUM.exists() else None
+    return playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+
+
 def alerts(page: str) -> list[Any]:
     """What the page lists; nothing while it does not answer."""
     try:
@@ -65,9 +71,14 @@ def alerts(page: str) -> list[Any]:
         return []
 
 
-def shoot(browser: Browser, address: str, name: str, *, language: str, scheme: Any, ready: str) -> None:
-    """One picture of one page, at most MOST_BYTES."""
-    context = browser.new_context(viewport=SIZE, locale=language, color_scheme=scheme, timezone_id=ZONES[language])  # type: ignore[arg-type]
+def shoot(
+    browser: Browser, address: str, name: str, *, language: str, scheme: Any, ready: str, zone: str = "", size: Any = SIZE,
+    most_bytes: int = MOST_BYTES,
+) -> None:  # fmt: skip
+    """One picture of one page, at most so many bytes. `zone`: whose time it shows; empty: the language's."""
+    context = browser.new_context(
+        viewport=size, locale=language, color_scheme=scheme, timezone_id=zone or ZONES[language]
+    )
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector(ready, timeout=DRAWN_MS)
@@ -78,8 +89,8 @@ def shoot(browser: Browser, address: str, name: str, *, language: str, scheme: A
     with Image.open(file) as image:
         smaller = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     smaller.save(file, optimize=True)
-    if file.stat().st_size > MOST_BYTES:
-        sys.exit(f"pictures: {file} has {file.stat().st_size} bytes, {MOST_BYTES} are allowed")
+    if file.stat().st_size > most_bytes:
+        sys.exit(f"pictures: {file} has {file.stat().st_size} bytes, {most_bytes} are allowed")
     print(f"{file.name}: {file.stat().st_size:,} bytes")  # noqa: T201 - a script
 
 
@@ -90,8 +101,7 @@ def main() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with demo(port) as page, sync_playwright() as playwright:
-        executable = str(CHROMIUM) if CHROMIUM.exists() else None
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = chromium(playwright)
         shoot(browser, page, "overview-en", language="en-GB", scheme="light", ready="canvas")
         shoot(browser, page, "overview-zh", language="zh-CN", scheme="dark", ready="canvas")
         newest = alerts(page)[0]

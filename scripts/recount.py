@@ -6,7 +6,7 @@
 A document counts once, by source and id, in the minute it was published, for each company it mentions and for all talk (`market`). What
 the product knows or a model says (markets, polarity, topics) cannot be recounted; the sum of a bucket's five counters can. Rows that came
 more than a day late are in the log and not in Redis: `groundswell accounting` counts them. Prints JSON; exit status 1 when a bucket
-differs. The log keeps seven days and Redis two, so it is for an installation younger than that, as in a test.
+differs. The log keeps seven days and Redis eight, so it is for an installation younger than seven days, as in a test.
 """
 
 import argparse

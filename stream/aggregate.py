@@ -1,61 +1,55 @@
 """Rows in, counts, episodes and alerts out: fold, detect, and make both lasting in one compare-and-set per batch.
 
 `AggregateWork` is the `Work` of a PartitionLoop over `scored`. Redis is the authority of its offsets: it starts where Redis stands, never
-where Kafka's commit stands. Read windows.py and detect.py before; relay.py takes the alerts from the outbox to their topic.
+where Kafka's commit stands. Read windows.py, detect.py and part.py before; aggregate_process.py runs it, and relay.py takes the alerts
+from the outbox to their topic.
 
-Long, because a rebuild after a lost Redis (rebuild.py) is the same fold, commit and loop from an older offset, and both are read best
-side by side: the verbs, the rebuild, one batch, the process.
+Long, because a rebuild after a lost Redis (rebuild.py) is the same fold and commit from an older offset, and both are read best
+side by side: the verbs, what people set, the rebuild, one batch.
 """
 
 import asyncio
-import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from groundswell import beat, control, times
+from groundswell import times
 from groundswell.clock import Clock
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
+from groundswell.connect import acknowledged
 from groundswell.control import ControlView
-from groundswell.decisions import Detected, Stage
-from groundswell.errors import Fenced, Poison, ProduceFailed, RedisAway, Refused, TopicsMissing, UnknownVersion
-from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
+from groundswell.decisions import Detected, Fate, Stage
+from groundswell.errors import Fenced, Poison, ProduceFailed, RedisAway, Refused, UnknownVersion
+from groundswell.keys import MINUTE_MS, Keys
 from groundswell.letters import letter_of
-from groundswell.records import NEGATIVE, DeadLetter, ScoredBatch, Source
-from groundswell.settings import Settings
+from groundswell.records import ScoredBatch, Source
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, RECORDS, WARMING, WATERMARK, log, tell
 from groundswell.text import safe
-from stream import create, generation
+from stream import bands
 from stream.baselines import Closed, checkpoint, encode, write
 from stream.canary import watchdogs
-from stream.crashes import RedisCrashes
-from stream.detection import calendars, lines, surge
-from stream.detection.detect import CARDS, HISTORY_STEPS, Detector, Policy, Transition, card, expectation
+from stream.detection import surge
+from stream.detection.cards import card
+from stream.detection.case import HISTORY_STEPS
+from stream.detection.detect import Detector
+from stream.detection.policy import Policy
 from stream.generation import Generation
-from stream.live import show
-from stream.names import entities
 from stream.names.directory import Directory
-from stream.names.pack_answers import Packs
-from stream.names.packs import packs_of
-from stream.partition_loop import Bounds, PartitionLoop, Record
+from stream.part import Change, Part
+from stream.partition_loop import Record
 from stream.past import history
-from stream.rebuild import KafkaPast, Past, Plan
-from stream.relay import Outgoing, decode_outgoing, enlist, relay
+from stream.rebuild import Past, Plan
+from stream.relay import Outgoing, decode_outgoing
 from stream.rulebook import rule_store, rules_in_force
-from stream.rulebook.rule_watch import RuleWatch
 from stream.rulebook.rules_in_force import InForce
 from stream.store import CARDS_SHOWN, Loaded, Store, Writes
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import SCORED, Topology
 from stream.windows import (
     Applied,
-    Window,
     advance,
     advance_idle,
     closes_ms,
@@ -70,56 +64,9 @@ from stream.windows import (
 HOLE_MS = 2 * 86_400_000  # a longer silence of a partition is missing data
 CHECKPOINT_MS = 86_400_000
 BREATHE_STEPS = 50  # steps closed before other partitions get a turn
-EXPECTATIONS_KEPT = 8 * 96  # quarter hours
-QUARTERS_AHEAD = 4
 
 _decode = msgspec.json.Decoder(ScoredBatch).decode
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass
-class Part:
-    """One scored partition in memory: equal to what Redis holds whenever no batch is in work."""
-
-    partition: int
-    owner: str
-    revision: int
-    offset: int
-    window: Window
-    detector: Detector
-    last_row_s: float
-    rules: RuleWatch = field(default_factory=RuleWatch)
-    drawn: tuple[int, int] = (0, 0)  # quarter hour up to which bands are written, for how many subjects
-    dirty: bool = True  # something for the live view
-    outbox: bool = True  # something may wait for the relay
-    plan: Plan | None = None  # a rebuild is under way: nothing is told, pages show `warming`
-    generation: Generation = field(default_factory=lambda: Generation(""))
-    checkpointed_ms: int = 0
-    closed: Closed | None = None  # the silence that the clock closed last
-    half_done: bool = False  # a batch is in work: memory is ahead of Redis
-
-    @property
-    def warming(self) -> bool:
-        return self.plan is not None
-
-    @property
-    def counting(self) -> bool:
-        """Before a checkpoint that is still to be installed: rows are counted, nothing is learned."""
-        return self.plan is not None and self.plan.checkpoint is not None
-
-
-@dataclass
-class _Change:
-    """What a batch adds beyond the buckets."""
-
-    applied: list[Applied] = field(default_factory=list)
-    told: list[Transition] = field(default_factory=list)
-    steps: int = 0
-    quarters: set[int] = field(default_factory=set)
-    letters: list[DeadLetter] = field(default_factory=list)
-    closed: Closed | None = None  # by the clock
-    installed: bool = False  # a checkpoint: all its rows are to be written
-    released: list[bytes] | None = None  # a rebuild ends: what nobody was told before
 
 
 class AggregateWork:
@@ -210,7 +157,7 @@ class AggregateWork:
 
     async def refuse(self, partition: int, record: Record, error: Poison) -> int:
         """A record that cannot be folded: its mark is raised all the same, so that only a replay counts it."""
-        part, change = self._mine(partition), _Change()
+        part, change = self._mine(partition), Change()
         if part.plan is not None and part.plan.checkpoint is not None and record.offset >= part.plan.checkpoint.offset:
             part = await self._install(part)
         self._refuse(record, error, change)
@@ -238,7 +185,7 @@ class AggregateWork:
         if self._clock.monotonic_s() - part.last_row_s < self._idle_s:
             return
         await self._enforce(part)
-        window, change = part.window, _Change()
+        window, change = part.window, Change()
         before = window.watermark_ms, window.newest_ms
         advance_idle(window, self._clock.now_ms(), round(self._idle_s * 1000))
         if not due_steps(window, self._policy.step_ms, 1):
@@ -343,11 +290,11 @@ class AggregateWork:
             part.rules.restore(found.rules or None)
             part.rules.changed = True
             part.plan.checkpoint, part.plan.rebuild = None, msgspec.structs.replace(part.plan.rebuild, install=-1)
-            await self._commit(part, max(part.offset, found.offset), _Change(installed=True))
+            await self._commit(part, max(part.offset, found.offset), Change(installed=True))
         await self.assigned(part.partition)
         return self._mine(part.partition)
 
-    async def _repeat(self, part: Part, offset: int, change: _Change) -> None:
+    async def _repeat(self, part: Part, offset: int, change: Change) -> None:
         """Close what the clock had closed before the record at `offset` came."""
         assert part.plan is not None
         window, closed = part.window, part.plan.closed
@@ -376,7 +323,7 @@ class AggregateWork:
         assert self._past is not None
         if plan.closed:
             with self._dropped_when_fenced(part):
-                change = _Change()
+                change = Change()
                 await self._repeat(part, part.offset, change)
                 plan.closed.clear()
                 await self._commit(part, part.offset, change)
@@ -392,7 +339,7 @@ class AggregateWork:
                 untold.append(entry)
         with self._dropped_when_fenced(part):
             part.plan = None
-            await self._commit(part, part.offset, _Change(released=untold))
+            await self._commit(part, part.offset, Change(released=untold))
         part.checkpointed_ms = 0  # due: the next rebuild need not go the same way again
         log().info("rebuilt", partition=part.partition, offset=part.offset, found=len(found), told_now=len(untold))
         warming = sum(one.warming for one in self.parts.values())
@@ -421,12 +368,12 @@ class AggregateWork:
 
     # -- one batch ----------------------------------------------------------------------------------------------------
 
-    async def _batch(self, part: Part, records: Sequence[Record], change: _Change | None = None) -> None:
+    async def _batch(self, part: Part, records: Sequence[Record], change: Change | None = None) -> None:
         """`change`: what is known of the records already; those it has letters of are not folded. A record is folded as soon as it is
         decoded, while it is in the processor's cache."""
         await self._enforce(part)
         started_s, before = self._clock.monotonic_s(), msgspec.structs.replace(part.window.counts)
-        refused, change = change is not None, change or _Change()
+        refused, change = change is not None, change or Change()
         part.last_row_s = started_s
         with self._dropped_when_fenced(part):
             for record in () if refused else records:
@@ -445,7 +392,7 @@ class AggregateWork:
                  for one in letters]
             )  # fmt: skip
             for one in letters:
-                DEAD_LETTERS.labels("aggregate", one.reason).inc()
+                DEAD_LETTERS.labels(Stage.AGGREGATE, one.reason).inc()
                 log().warning(
                     "dead_letter",
                     reason=one.reason,
@@ -454,25 +401,25 @@ class AggregateWork:
                     error=one.message,
                 )
             await self._commit(part, records[-1].offset + 1, change)
-        BATCH_SECONDS.labels("aggregate").observe(self._clock.monotonic_s() - started_s)
-        for fate in ("applied", "duplicate", "late", "dead_lettered"):
-            RECORDS.labels("aggregate", fate).inc(getattr(part.window.counts, fate) - getattr(before, fate))
+        BATCH_SECONDS.labels(Stage.AGGREGATE).observe(self._clock.monotonic_s() - started_s)
+        for fate in (Fate.APPLIED, Fate.DUPLICATE, Fate.LATE, Fate.DEAD_LETTERED):
+            RECORDS.labels(Stage.AGGREGATE, fate).inc(getattr(part.window.counts, fate) - getattr(before, fate))
 
-    def _read(self, record: Record, change: _Change) -> ScoredBatch | None:
+    def _read(self, record: Record, change: Change) -> ScoredBatch | None:
         try:
             return _decode(record.value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(record, UnknownVersion(f"A record on scored cannot be read: {safe(str(error), 200)}."), change)
             return None
 
-    def _refuse(self, record: Record, refused: Refused, change: _Change) -> None:
+    def _refuse(self, record: Record, refused: Refused, change: Change) -> None:
         topic, src = self._topology.name(SCORED), Source(record.partition, record.offset)
         refusal = letter_of(
             refused, stage=Stage.AGGREGATE, topic=topic, src=src, at_ms=self._clock.now_ms(), payload=record.value, key=record.key
         )  # fmt: skip
         change.letters.append(refusal)
 
-    async def _fold(self, part: Part, batch: ScoredBatch, change: _Change) -> None:
+    async def _fold(self, part: Part, batch: ScoredBatch, change: Change) -> None:
         """As if each document came alone: the steps that its time closes are closed before it counts, and a negative is looked at
         before the next one counts. So a decision knows nothing that came later, and rows cut into other records or batches
         decide the same. Documents between two such moments are counted in one stretch."""
@@ -504,13 +451,13 @@ class AggregateWork:
                 part.rules.hear(early)
                 change.told += early
 
-    async def _close_due(self, part: Part, change: _Change) -> int:
+    async def _close_due(self, part: Part, change: Change) -> int:
         """Returns the start of the first step closed; 0 when none was due."""
         due = due_steps(part.window, self._policy.step_ms, most=HOLE_MS // self._policy.step_ms)
         await self._close(part, due, change)
         return due.start
 
-    async def _close(self, part: Part, due: range, change: _Change) -> None:
+    async def _close(self, part: Part, due: range, change: Change) -> None:
         window, step_ms = part.window, self._policy.step_ms
         if not due:
             return
@@ -525,9 +472,9 @@ class AggregateWork:
             if change.steps % BREATHE_STEPS == 0:
                 await asyncio.sleep(0)
         if not self._event_time:
-            change.quarters.update(_new_quarters(part, due.start))
+            change.quarters.update(bands.entered(part, due.start))
 
-    async def _commit(self, part: Part, offset: int, change: _Change) -> None:
+    async def _commit(self, part: Part, offset: int, change: Change) -> None:
         window, detector, writes = part.window, part.detector, Writes()
         self._store.write_window(part.partition, window, offset, writes)
         self._store.write_rebuild(
@@ -537,7 +484,7 @@ class AggregateWork:
             self._store.write_detector(part.partition, detector.subjects, detector.state, writes)
         self._store.write_episodes(part.partition, detector.open_episodes, detector.gone(), writes)
         self._write_cards(part, change, writes)
-        self._write_expectations(part, change, writes)
+        bands.write(self._keys, part, change.quarters, writes)
         rule_store.write(self._keys, part.partition, part.rules, writes)
         if change.closed is not None:
             writes.add("RPUSH", self._keys.shut(part.partition), encode(change.closed))
@@ -559,34 +506,26 @@ class AggregateWork:
         if not part.warming:  # what is done again was said and counted the first time
             self._say(part, change)
 
-    def _write_cards(self, part: Part, change: _Change, writes: Writes) -> None:
+    def _write_cards(self, part: Part, change: Change, writes: Writes) -> None:
         shown: dict[str, deque[Applied]] = defaultdict(lambda: deque(maxlen=CARDS_SHOWN))
-        negatives: dict[str, deque[Applied]] = defaultdict(lambda: deque(maxlen=CARDS))
         echoed: dict[str, dict[str, int]] = defaultdict(dict)
         for one in change.applied:
             for row in one.rows:
                 shown[row.subject].append(one)
                 if one.document.echo:
                     echoed[row.subject][one.document.story] = part.detector.echoes[row.subject][one.document.story]
-                elif row.label == NEGATIVE and not row.unsure:
-                    negatives[row.subject].append(one)
+        negatives = part.detector.noted()
         for subject, newest in shown.items():
             self._store.write_cards(
                 part.partition, subject, [card(one, subject) for one in newest],
-                [card(one, subject) for one in negatives.get(subject, ())], echoed.get(subject, {}), writes,
+                negatives.get(subject, ()), echoed.get(subject, {}), writes,
             )  # fmt: skip
 
-    def _write_expectations(self, part: Part, change: _Change, writes: Writes) -> None:
-        """The chart's band of each quarter hour that was entered."""
-        for quarter in sorted(change.quarters)[-EXPECTATIONS_KEPT:]:
-            for subject, (mean, phi15, phi60) in part.detector.expectations(quarter * QUARTER_MS).items():
-                key = self._keys.expectations(part.partition, subject)
-                writes.add("HSET", key, quarter, _encode(expectation(mean, phi15, phi60)))
-                writes.add("HDEL", key, quarter - EXPECTATIONS_KEPT)
-
-    def _say(self, part: Part, change: _Change) -> None:
+    def _say(self, part: Part, change: Change) -> None:
         if change.applied:
-            EVENT_LAG.labels("aggregate").set((self._clock.now_ms() - change.applied[-1].document.published_at) / 1000)
+            EVENT_LAG.labels(Stage.AGGREGATE).set(
+                (self._clock.now_ms() - change.applied[-1].document.published_at) / 1000
+            )
         WATERMARK.set(min(one.window.watermark_ms for one in self.parts.values()) / 1000)
         for one in change.told:
             data = one.event.data
@@ -605,92 +544,3 @@ class AggregateWork:
         detector.restore(loaded.subjects, loaded.state)
         detector.open_episodes, detector.cards, detector.echoes = loaded.open_episodes, loaded.cards, loaded.echoes
         return detector
-
-
-def _new_quarters(part: Part, start_ms: int) -> range:
-    """Quarter hours whose band is not written yet: an hour ahead, so that a chart never runs out; all again for a new subject."""
-    end = part.window.closed_ms // QUARTER_MS + QUARTERS_AHEAD + 1
-    known = part.drawn[0] if part.drawn[1] == len(part.detector.subjects) else 0
-    part.drawn = (end, len(part.detector.subjects))
-    return range(max(start_ms // QUARTER_MS, known), end)
-
-
-def directory_of(settings: Settings) -> Directory:
-    """Everything that these settings make countable. Raises BrokenCatalogue, BrokenPack, BrokenEvents."""
-    return Directory(entities.load_for(settings), Packs(packs_of(settings)).topics, settings.events)
-
-
-def policy(settings: Settings, directory: Directory, view: ControlView | None = None) -> Policy:
-    """The detector's policy by the settings and what people set. Raises BadSetting."""
-    return lines.policy(
-        settings, directory, view.watchlists.values() if view else (), view.sensitivities.values() if view else ()
-    )
-
-
-def standing(parts: Mapping[int, Part], slow: str = "") -> dict[str, Any]:
-    """State and note of a beat: how many partitions are held, which one is slow, and how far a rebuild is."""
-    plans = [(part.offset, part.plan.rebuild) for part in list(parts.values()) if part.plan is not None]
-    if not plans:
-        return beat.fares(f"{len(parts)} partitions", slow)
-    done = sum(offset - rebuild.start for offset, rebuild in plans)
-    share = done / (sum(rebuild.until - rebuild.start for _, rebuild in plans) or 1)
-    note = f"{len(plans)} of {len(parts)} partitions are counted again, {share:.0%} of them read; alerts wait"
-    return {"state": "warming", "note": note, "warming": len(plans), "warmed": round(share, 3)}
-
-
-async def run(settings: Settings, topology: Topology, clock: Clock, stop: asyncio.Event) -> None:
-    """The aggregate process: until `stop`. Raises Misconfigured at start, Fatal when it must begin anew."""
-    directory = directory_of(settings)
-    calendars.load()  # before the first rows, not while they wait
-    incarnation = await create.incarnation(settings, topology)
-    if not incarnation:
-        raise TopicsMissing("The control topic names no incarnation of the topics.")
-    redis = await open_redis(settings)
-    producer = await open_producer(settings)
-    consumer = await open_consumer(settings, f"{topology.prefix}-aggregate")
-    keys = Keys(topology.prefix)
-    event_time = settings.clock == "event"
-    # A replay is alone with its memory-only services and has nothing to be rebuilt from.
-    past = None if event_time else KafkaPast(settings, topology, incarnation, clock, partial(enlist, redis, keys))
-    view = ControlView()
-    work = AggregateWork(
-        topology, Store(redis, keys, incarnation), producer, directory, policy(settings, directory), clock,
-        idle_s=settings.idle_s, event_time=event_time, past=past, view=view,
-        judged_by=partial(policy, settings, directory),
-    )  # fmt: skip
-    name, bounds = topology.name(SCORED), Bounds(drain_s=settings.drain_s, stuck_s=settings.stuck_s)
-    loop = PartitionLoop(
-        consumer, name, work, clock, bounds, stage="aggregate", crashes=RedisCrashes(redis, keys, name)
-    )
-    side = [
-        asyncio.create_task(relay(redis, keys, topology, producer, work.parts, stop, incarnation)),
-        asyncio.create_task(
-            beat.keep_beating(redis, keys, clock, "aggregate", str(os.getpid()),
-                              lambda: {"lag": loop.lag, "rules": work.in_force().revision} | standing(work.parts, loop.slow))
-        ),
-    ]  # fmt: skip
-    if not event_time:
-        side.append(await control.followed(settings, topology, view, stop))
-        side.append(asyncio.create_task(show(redis, keys, directory, work.parts)))
-        side.append(asyncio.create_task(generation.watch(redis, keys, work.lost)))
-
-    async def stopped() -> None:
-        await stop.wait()
-        work.ending = True
-
-    stopping = asyncio.create_task(stopped())
-    for task in (stopping, *side):
-        task.add_done_callback(lambda _: loop.stop())
-    try:
-        await loop.run()
-    finally:
-        for task in (stopping, *side):
-            task.cancel()
-        ended = await asyncio.gather(*side, return_exceptions=True)
-        await consumer.stop()
-        await close_producer(producer)
-        await redis.aclose()
-    for failure in ended:
-        if isinstance(failure, Exception):
-            log().error("aggregate_ends", error=repr(failure))
-            raise failure

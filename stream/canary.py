@@ -29,7 +29,7 @@ def watchdogs(applied: Iterable[Applied], page_url: str) -> Iterator[Transition]
             names=NAMES[CANARY],
             summary={
                 "en": "The road from a document to an alert works.",
-                "zh": "从文本到告警的整条链路工作正常。",
+                "zh": "从文本到预警的整条链路工作正常。",
             },
             page_url=page_url,
             test=True,

@@ -81,6 +81,11 @@ class Footing:
         if self._first == UNKNOWN:
             self._first = offset
 
+    async def forgive(self) -> None:
+        """Somebody else is waited for: a process that ends meanwhile did not die of this record."""
+        if self._died is not None:
+            await self._crashes.at(self._partition, self._died)
+
     async def finished(self, end: int) -> None:
         """Everything below `end` is lasting: whoever dies now did not die of it."""
         if UNKNOWN < self._noted < end:

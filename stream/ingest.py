@@ -46,7 +46,7 @@ Link = Callable[[str, list[str]], list[Mention]]
 
 
 @dataclass(frozen=True)
-class Rules:
+class Terms:
     """What ingest is told: how to link, how far ahead a time may be, whose clock counts, how authors are hashed."""
 
     link: Link
@@ -57,7 +57,7 @@ class Rules:
 
 
 @dataclass
-class Intake:
+class Taken:
     """What one message became."""
 
     documents: list[Document] = field(default_factory=list)
@@ -69,11 +69,11 @@ class Intake:
 
 
 def take(
-    value: bytes | None, topic: str, feed: Literal["news", "comments"], partition: int, offset: int, rules: Rules
-) -> Intake:
+    value: bytes | None, topic: str, feed: Literal["news", "comments"], partition: int, offset: int, terms: Terms
+) -> Taken:
     """All documents of one message, and a dead letter for each that is refused."""
-    intake = Intake()
-    now_ms = rules.clock.now_ms()
+    intake = Taken()
+    now_ms = terms.clock.now_ms()
 
     def refuse(error: errors.Refused, raw: bytes, index: int) -> None:
         src = Source(partition, offset, index)
@@ -87,7 +87,7 @@ def take(
         return intake
     for index, raw in enumerate(found):
         try:
-            intake.documents.append(_one(raw, feed, now_ms, rules))
+            intake.documents.append(_one(raw, feed, now_ms, terms))
         except errors.Refused as error:
             refuse(error, raw, index)
     return intake
@@ -147,7 +147,7 @@ def _decoded(raw: bytes, shape: Any) -> Any:
         raise errors.NestedTooDeep from error
 
 
-def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rules) -> Document:
+def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, terms: Terms) -> Document:
     inbound: InboundDocument = _decoded(raw.removeprefix(BOM), InboundDocument)
     if len(inbound.text.encode()) > MAX_TEXT_BYTES:
         raise errors.TextTooLong(f"The text has {len(inbound.text.encode())} bytes.")
@@ -155,7 +155,7 @@ def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rule
     if not text:
         raise errors.NoText
     title = normalise(inbound.title)[:TITLE_CHARS] if inbound.title else ""
-    published_at = _event_time(inbound.published_at, now_ms, rules)
+    published_at = _event_time(inbound.published_at, now_ms, terms)
     words = f"{title}\n{text}" if title else text
     # A source may be an address (www.example.com), which normalise would take away.
     source = normalise(inbound.source or "")[:NAME_CHARS] or safe(inbound.source or "", NAME_CHARS) or "unknown"
@@ -166,12 +166,12 @@ def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rule
         title=title,
         url=url,
         source=source,
-        author=_hashed(inbound.author, source, rules.pepper),
+        author=_hashed(inbound.author, source, terms.pepper),
         feed=inbound.feed or feed,
         lang=language(words),
         published_at=published_at,
-        ingested_at=published_at if rules.event_time else now_ms,
-        mentions=rules.link(words, [symbol[:NAME_CHARS] for symbol in (inbound.symbols or [])[:50]]),
+        ingested_at=published_at if terms.event_time else now_ms,
+        mentions=terms.link(words, [symbol[:NAME_CHARS] for symbol in (inbound.symbols or [])[:50]]),
         engagement={
             normalise(name)[:NAME_CHARS]: value for name, value in list((inbound.engagement or {}).items())[:20]
         },
@@ -181,7 +181,7 @@ def _one(raw: bytes, feed: Literal["news", "comments"], now_ms: int, rules: Rule
     )
 
 
-def _event_time(given: str | float | None, now_ms: int, rules: Rules) -> int:
+def _event_time(given: str | float | None, now_ms: int, terms: Terms) -> int:
     if given is None:
         return now_ms
     try:
@@ -195,7 +195,7 @@ def _event_time(given: str | float | None, now_ms: int, rules: Rules) -> int:
             "published_at lies after the year 9999.", remedy="Send milliseconds, not microseconds."
         )
     ahead_s = (at_ms - now_ms) / 1000
-    if not rules.event_time and ahead_s > rules.future_s:
+    if not terms.event_time and ahead_s > terms.future_s:
         raise errors.FromTheFuture(f"published_at is {math.ceil(ahead_s)} s ahead.")
     return at_ms
 

@@ -20,7 +20,7 @@ from groundswell import books
 from groundswell.books import Counts
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient, acknowledged
-from groundswell.decisions import Stage
+from groundswell.decisions import Fate, Stage
 from groundswell.errors import Poison, PoisonFlood, RedisAway, Retryable
 from groundswell.keys import Keys
 from groundswell.letters import letter_of
@@ -30,7 +30,7 @@ from groundswell.telemetry import DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, l
 from groundswell.text import safe
 from stream.crashes import Footing, RedisCrashes
 from stream.generation import Generation
-from stream.ingest import Intake, Rules, take
+from stream.ingest import Taken, Terms, take
 from stream.standstill import Standstill
 from stream.topology import COMMENTS, DOCUMENTS, INPUTS, NEWS, Topology
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
@@ -66,10 +66,10 @@ class IngestWork:
     """Two tasks meet here: the reader calls `work`, another calls `acknowledge_some` for ever. Errors that come out end the process."""
 
     def __init__(
-        self, settings: Settings, topology: Topology, rules: Rules, redis: RedisClient, producer: AIOKafkaProducer
+        self, settings: Settings, topology: Topology, terms: Terms, redis: RedisClient, producer: AIOKafkaProducer
     ) -> None:
-        self._topology, self._rules, self._redis, self._producer = topology, rules, redis, producer
-        self._clock: Clock = rules.clock
+        self._topology, self._terms, self._redis, self._producer = topology, terms, redis, producer
+        self._clock: Clock = terms.clock
         self._keys = Keys(topology.prefix)
         self._feeds: dict[str, Literal["news", "comments"]] = {
             topology.name(NEWS): "news",
@@ -83,7 +83,7 @@ class IngestWork:
         self._held = 0
         self._busy = False
         self._refused = 0  # in a row
-        self.standstill = Standstill("ingest", self._clock, settings.stuck_s)
+        self.standstill = Standstill(Stage.INGEST, self._clock, settings.stuck_s)
 
     @property
     def in_flight(self) -> int:
@@ -119,26 +119,26 @@ class IngestWork:
             await self._with_patience(footing.begin)
         return footing
 
-    def _take(self, record: Record) -> Intake:
+    def _take(self, record: Record) -> Taken:
         try:
             intake = take(
-                record.value, record.topic, self._feeds[record.topic], record.partition, record.offset, self._rules
+                record.value, record.topic, self._feeds[record.topic], record.partition, record.offset, self._terms
             )
         except Exception as error:  # noqa: BLE001 - ours: `take` refuses what is wrong with a message
             return self._refuse(record, Poison(f"Working on it failed: {safe(repr(error), 300)}."))
         self._refused = 0
         return intake
 
-    def _refuse(self, record: Record, error: Poison) -> Intake:
+    def _refuse(self, record: Record, error: Poison) -> Taken:
         self._refused += 1
         if self._refused > REFUSED_IN_A_ROW:
             raise PoisonFlood(f"{self._refused} messages in a row cannot be worked on; the newest: {error}") from error
         src = Source(record.partition, record.offset)
         at_ms = self._clock.now_ms()
         refused = letter_of(error, stage=Stage.INGEST, topic=record.topic, src=src, at_ms=at_ms, payload=record.value)
-        return Intake(dead=[refused])
+        return Taken(dead=[refused])
 
-    async def _note(self, record: Record, intake: Intake, batch: _Batch) -> None:
+    async def _note(self, record: Record, intake: Taken, batch: _Batch) -> None:
         """What became of one message: its documents wait for their neighbours, its dead letters do not."""
         if intake.documents:
             batch.unsent.append((record.key, intake.documents))
@@ -146,7 +146,7 @@ class IngestWork:
             value = _encode(msgspec.structs.replace(one, key=record.key and record.key[:KEY_BYTES]))
             topic = self._topology.name(DEAD_LETTERS_TOPIC)
             batch.sends.append(await self._producer.send(topic, value, key=one.reason.encode()))
-            DEAD_LETTERS.labels("ingest", one.reason).inc()
+            DEAD_LETTERS.labels(Stage.INGEST, one.reason).inc()
             log().warning("dead_letter", reason=one.reason, topic=one.topic, partition=one.src.partition,
                           offset=one.src.offset, index=one.src.index, error=one.message, hint=one.remedy)  # fmt: skip
         batch.counts.read += intake.read
@@ -163,7 +163,7 @@ class IngestWork:
             for chunk in chunks(documents):
                 batch.sends.append(await self._producer.send(topic, chunk, key=key[:KEY_BYTES]))
         batch.unsent.clear()
-        EVENT_LAG.labels("ingest").set((self._clock.now_ms() - newest.published_at) / 1000)
+        EVENT_LAG.labels(Stage.INGEST).set((self._clock.now_ms() - newest.published_at) / 1000)
 
     # -- the acknowledging side ---------------------------------------------------------------------------------------
 
@@ -188,11 +188,11 @@ class IngestWork:
         for batch in group:
             batch.ack()
         self._held -= sum(batch.counts.read for batch in group)
-        IN_FLIGHT.labels("ingest").set(self._held)
+        IN_FLIGHT.labels(Stage.INGEST).set(self._held)
 
     async def _keep_books(self, partition: TopicPartition, batches: Sequence[_Batch]) -> None:
         """Raises RedisAway."""
-        key = self._keys.books("ingest", partition.topic, partition.partition)
+        key = self._keys.books(Stage.INGEST, partition.topic, partition.partition)
         first, end = batches[0].first, batches[-1].end
         added = Counts()
         for batch in batches:
@@ -207,8 +207,8 @@ class IngestWork:
         except RedisError as error:
             raise RedisAway(f"Redis failed while the books were kept: {error!r}.") from error
         self._counts[partition], self._ends[partition] = grown, end
-        RECORDS.labels("ingest", "applied").inc(added.applied)
-        RECORDS.labels("ingest", "dead_lettered").inc(added.dead_lettered)
+        RECORDS.labels(Stage.INGEST, Fate.APPLIED).inc(added.applied)
+        RECORDS.labels(Stage.INGEST, Fate.DEAD_LETTERED).inc(added.dead_lettered)
 
     async def _with_patience(self, call: Callable[[], Awaitable[None]]) -> None:
         """Until it works: ingest waits for a Redis that is away, and Faust stops reading."""
@@ -258,7 +258,7 @@ class IngestWork:
         """Redis forgot the books: they are written again from memory. Raises RedisError."""
         for partition in list(self._counts):
             while (counts := self._counts.get(partition)) is not None and partition in self._ends:
-                key = self._keys.books("ingest", partition.topic, partition.partition)
+                key = self._keys.books(Stage.INGEST, partition.topic, partition.partition)
                 await books.keep(self._redis, key, self._ends[partition], counts)
                 if self._counts.get(partition) in (counts, None):  # else a group has come between: once more
                     break

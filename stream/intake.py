@@ -20,12 +20,13 @@ from faust.types.tuples import ConsumerMessage
 from groundswell import beat, probe, runfile
 from groundswell.clock import Clock
 from groundswell.connect import METADATA_MS, close_producer, kafka_options, open_producer, open_redis
+from groundswell.decisions import Stage
 from groundswell.errors import GroundswellError
 from groundswell.keys import Keys
 from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream import generation
-from stream.ingest import Rules
+from stream.ingest import Terms
 from stream.ingest_work import IngestWork
 from stream.names import entities
 from stream.topology import INPUTS, Topology
@@ -155,7 +156,7 @@ class Shell:
     def __init__(self, settings: Settings, topology: Topology, clock: Clock) -> None:
         catalogue = entities.load_for(settings)
         self._settings, self._topology, self._clock = settings, topology, clock
-        self._rules = Rules(
+        self._terms = Terms(
             link=lambda words, symbols: entities.link(catalogue, words, symbols),
             clock=clock,
             future_s=settings.future_s,
@@ -209,12 +210,12 @@ class Shell:
         except GroundswellError as error:
             self._die(error)
         keys = Keys(self._topology.prefix)
-        work = self._work = IngestWork(self._settings, self._topology, self._rules, redis, producer)
+        work = self._work = IngestWork(self._settings, self._topology, self._terms, redis, producer)
         self._ready.set()
         server = await probe.serve(self._settings.metrics_host, self._settings.metrics_port, self._ready.is_set)
         side = [
             beat.keep_beating(
-                redis, keys, self._clock, "ingest", str(os.getpid()),
+                redis, keys, self._clock, Stage.INGEST,
                 lambda: {"in_flight": work.in_flight, **beat.fares("", work.standstill.slow)},
             ),
             generation.watch(redis, keys, work.lost),

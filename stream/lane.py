@@ -18,7 +18,7 @@ from groundswell.clock import Clock
 from groundswell.errors import Fatal, Fenced, Misconfigured, Poison, PoisonFlood, RecordTooLarge, Retryable
 from groundswell.telemetry import log
 from groundswell.text import safe
-from stream.crashes import DEADLY, UNKNOWN, Crashes, Died
+from stream.crashes import Crashes, Footing
 
 Record = Any  # aiokafka.ConsumerRecord with bytes for key and value
 
@@ -88,7 +88,8 @@ class Lane:
         self.fell = False  # ended by an error that a record may be to blame for
         self.busy_since_s: float | None = None  # a call of `Work` is under way
         self.task: asyncio.Task[None] | None = None
-        self._consumer, self._work, self._clock, self._bounds, self._crashes = consumer, work, clock, bounds, crashes
+        self._consumer, self._work, self._clock, self._bounds = consumer, work, clock, bounds
+        self._footing = Footing(crashes, self.number) if crashes is not None else None
         self._filled = asyncio.Event()
         self._paused = False
         self._bytes = bounds.queue_bytes
@@ -97,9 +98,7 @@ class Lane:
         self._at_most, self._suspect_to = bounds.batch_records, 0  # batches are this small below that offset
         self._to_refuse: dict[int, Poison] = {}  # by offset
         self._refused = 0  # in a row
-        self._known = False  # `crashes` has been asked
-        self._died: Died | None = None  # the process before ended here without a word: one record at a time
-        self._careful_from: int | None = None
+        self._begun = False  # `footing` knows how the life before ended
 
     # -- what the reader does -----------------------------------------------------------------------------------------
 
@@ -207,7 +206,7 @@ class Lane:
             return []
         first = self.queue[0].offset
         most = self._at_most if first < self._suspect_to else self._bounds.batch_records
-        if first in self._to_refuse or self._died is not None:
+        if first in self._to_refuse or (self._footing is not None and self._footing.careful):
             most = 1
         records: list[Record] = []
         size = 0
@@ -220,8 +219,8 @@ class Lane:
         return records
 
     async def _work_on(self, records: list[Record]) -> None:
-        if self._died is not None:
-            await self._tread(records[0].offset)
+        if self._footing is not None and self._footing.careful:
+            await self._tread(self._footing, records[0].offset)
         poison = self._to_refuse.get(records[0].offset)
         if poison is not None:
             offset = await self._refuse(records[0], poison)
@@ -235,14 +234,15 @@ class Lane:
             self.queue.popleft()
             self.queued_bytes -= len(record.value or b"")
         self._resume()
+        if self._footing is not None:
+            with suppress(Retryable):  # the note stays: at worst somebody is blamed once too often
+                await self._footing.finished(offset)
 
     async def _take_up(self) -> None:
         """At the assignment, and again when what is held may be wrong: start from what is stored."""
-        if self._crashes is not None and not self._known:
-            self._died, self._known = await self._crashes.begin(self.number), True
-            if self._died is not None and self._died.times >= DEADLY:
-                times = self._died.times + 1
-                self._to_refuse[self._died.offset] = Poison(f"The process ended {times} times at this record.")
+        if self._footing is not None and not self._begun:
+            await self._footing.begin()
+            self._begun = True
         start = await self._work.assigned(self.number)
         if self.leaving:
             return
@@ -283,24 +283,17 @@ class Lane:
         log().error("record_refused", partition=self.number, offset=record.offset, error=str(error), hint=error.remedy)
         return await self._work.refuse(self.number, record, error)
 
-    async def _tread(self, offset: int) -> None:
-        """Note where we are before each record, until a commit shows that the road is clear."""
-        assert self._crashes is not None
-        assert self._died is not None
-        if self._careful_from is None:
-            self._careful_from = offset
-        if not self._to_refuse and self.committed is not None and self.committed > self._careful_from:
-            await self._crashes.at(self.number, Died(UNKNOWN, 0))
-            self._died = None
-        elif offset not in self._to_refuse:
-            await self._crashes.at(self.number, self._death_here(offset))
-
-    def _death_here(self, offset: int) -> Died:
-        before = self._died.times if self._died is not None and self._died.offset == offset else 0
-        return Died(offset, before + 1)
+    async def _tread(self, footing: Footing, offset: int) -> None:
+        """Before each record of a careful life: is it to be refused unseen, else note where we are."""
+        if self.committed is not None:
+            footing.committed(self.committed)
+        poison = footing.poison(offset)
+        if poison is not None:
+            self._to_refuse[offset] = poison
+        elif footing.careful and offset not in self._to_refuse:
+            await footing.at(offset)
 
     async def _forgive(self) -> None:
-        """A process that ends while it waits for somebody else did not die of this record."""
-        if self._crashes is not None and self._died is not None:
+        if self._footing is not None:
             with suppress(Retryable):
-                await self._crashes.at(self.number, self._died)
+                await self._footing.forgive()

@@ -22,7 +22,7 @@ from stream.names.directory import Directory
 from stream.windows import Window
 
 if TYPE_CHECKING:
-    from stream.aggregate import Part
+    from stream.part import Part
 
 EVERY_S = 1.0
 ROWS = 16  # of one partition: 64 partitions make 1,024

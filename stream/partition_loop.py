@@ -166,6 +166,7 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit(self, lanes: Sequence[Lane], trail_s: float) -> None:
         before_s = self._clock.monotonic_s() - trail_s
         due: dict[TopicPartition, int] = {}
+        oldest = {lane.partition: lane.done[0] for lane in lanes if lane.done}
         for lane in lanes:
             ripe = [offset for at_s, offset in lane.done if at_s <= before_s]
             if ripe and ripe[-1] != lane.committed:
@@ -182,7 +183,8 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         for lane in lanes:
             offset = due.get(lane.partition)
-            if offset is not None:
+            # A lane that was taken up anew meanwhile may stand before what was committed.
+            if offset is not None and lane.done and lane.done[0] is oldest[lane.partition]:
                 lane.committed = offset
                 while lane.done and lane.done[0][1] <= offset:
                     lane.done.popleft()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from msgspec import Struct
+from msgspec import Raw, Struct
 from redis.exceptions import RedisError
 
 from groundswell import times
@@ -38,11 +38,18 @@ class Outgoing(Struct, kw_only=True, frozen=True):
     evidence: dict[str, Any]
 
 
+class _AsWritten(Struct, frozen=True):
+    """The same entry, its event left as the bytes that aggregate wrote."""
+
+    event: Raw
+
+
 class HasOutbox(Protocol):
     outbox: bool
 
 
 decode_outgoing = msgspec.json.Decoder(Outgoing).decode
+_as_written = msgspec.json.Decoder(_AsWritten).decode
 _view = msgspec.json.Decoder(AlertView).decode
 
 
@@ -91,8 +98,10 @@ async def empty(
         await redis.lrem(keys.shut(partition), 1, entry)
     await acknowledged(
         [
-            await producer.send(topology.name(ALERTS), _encode(one.event), key=one.event.data.episode_id.encode())
-            for one in outgoing
+            await producer.send(
+                topology.name(ALERTS), bytes(_as_written(entry).event), key=one.event.data.episode_id.encode()
+            )
+            for entry, one in zip(entries, outgoing, strict=True)
         ]
     )
     for entry, one in zip(entries, outgoing, strict=True):

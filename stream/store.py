@@ -21,7 +21,7 @@ from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_counters, unpack_cou
 from groundswell.records import DocumentCard
 from groundswell.telemetry import log
 from stream.detection import surge
-from stream.detection.detect import CARDS
+from stream.detection.cards import CARDS
 from stream.detection.episodes import Episode
 from stream.generation import Generation, current
 from stream.rebuild import Rebuild

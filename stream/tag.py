@@ -1,13 +1,13 @@
 """Documents in, tagged documents and rows out: claim, find the story, ask the model, write, and only then go on.
 
 `TagWork` is the `Work` of a PartitionLoop over `documents`. For each documents partition the rows leave in offset order, and the offset
-is committed after the broker acknowledged them: stream/windows.py builds on both. Next: aggregate.py reads what this writes.
+is committed after the broker acknowledged them: stream/windows.py builds on both. rows.py says what is written of a document; aggregate.py
+reads it.
 
 Long, because the way of a piece is one story: claimed, answered, written, kept, or refused.
 """
 
 import asyncio
-import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -22,29 +22,26 @@ from groundswell import beat, books
 from groundswell.books import Counts
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient, acknowledged, close_producer, open_consumer, open_producer, open_redis
-from groundswell.decisions import Stage
+from groundswell.decisions import Fate, Stage
 from groundswell.errors import ModelCrash, Poison, RedisAway, Refused, UnknownVersion
 from groundswell.keys import Keys
 from groundswell.letters import letter_of
-from groundswell.markets import MARKET, market_of
-from groundswell.records import DeadLetter, Document, Row, ScoredBatch, ScoredDocument, Source, Tagged
-from groundswell.reserved import tests
+from groundswell.records import DeadLetter, Document, ScoredDocument, Source
 from groundswell.settings import Settings
-from groundswell.tagging import UNREAD, Model, Polarity, Span, Tag, Text
+from groundswell.tagging import Model, Tag, Text
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, log
 from groundswell.text import safe
-from stream import generation
+from stream import generation, rows
 from stream.claims import CLAIM_S, Claim, Claimed, claim, digest, release
 from stream.crashes import RedisCrashes
 from stream.generation import Generation
 from stream.names.pack_answers import with_packs
 from stream.partition_loop import Bounds, PartitionLoop, Record
 from stream.reclaim import Reclaim, Standing
+from stream.rows import Item
 from stream.topology import DEAD_LETTERS as DEAD_LETTERS_TOPIC
 from stream.topology import DOCUMENTS, SCORED, TAGGED, Topology
 
-EXCERPT_CHARS, TITLE_CHARS = 280, 200
-RECORD_BYTES = 900_000
 # A batch goes through in pieces, so that the model reads one while the rows of the one before are written.
 PIECE_RECORDS = 64
 PIECES_AHEAD = 2
@@ -58,20 +55,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass
-class _Item:
-    """One document on its way through."""
-
-    src: Source
-    document: Document
-    claimed: Claimed
-    tag: Tag | None = None
-
-
-@dataclass
 class _Batch:
     """What some records in a row become, in order."""
 
-    items: list[_Item] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
     given_up: list[tuple[Source, Document]] = field(default_factory=list)  # dead letters that had been claimed
     keys: dict[int, bytes | None] = field(default_factory=dict)  # offset -> the record's key
@@ -138,7 +125,7 @@ class TagWork:
             while (offset := self._lasting.get(partition)) is not None:
                 counts = self._counts[partition]
                 await books.keep(
-                    self._redis, self._keys.books("tag", self._topology.name(DOCUMENTS), partition), offset, counts
+                    self._redis, self._keys.books(Stage.TAG, self._topology.name(DOCUMENTS), partition), offset, counts
                 )
                 if self._counts.get(partition) in (counts, None):  # else a batch has come between: once more
                     break
@@ -172,8 +159,8 @@ class TagWork:
                 task.cancel()
             await asyncio.gather(*(task for _, task in ahead), return_exceptions=True)
             self._in_flight.pop(partition, None)
-            IN_FLIGHT.labels("tag").set(self.in_flight)
-        BATCH_SECONDS.labels("tag").observe(self._clock.monotonic_s() - started_s)
+            IN_FLIGHT.labels(Stage.TAG).set(self.in_flight)
+        BATCH_SECONDS.labels(Stage.TAG).observe(self._clock.monotonic_s() - started_s)
         return next_offset
 
     async def refuse(self, partition: int, record: Record, error: Poison) -> int:
@@ -199,7 +186,7 @@ class TagWork:
         """After a take-up: the books as of its first offset, and which verdicts there are."""
         if partition in self._counts:
             return
-        key = self._keys.books("tag", self._topology.name(DOCUMENTS), partition)
+        key = self._keys.books(Stage.TAG, self._topology.name(DOCUMENTS), partition)
         self._said[partition] = deque(sorted(await self._redis.hkeys(self._keys.verdicts(partition))))
         self._counts[partition] = await books.resume(self._redis, key, offset)
 
@@ -209,7 +196,7 @@ class TagWork:
         batch = await self._claimed(partition, records)
         turn.release()  # not where it failed: who comes after it shall not claim before it
         self._in_flight[partition] += batch.counts.read
-        IN_FLIGHT.labels("tag").set(self.in_flight)
+        IN_FLIGHT.labels(Stage.TAG).set(self.in_flight)
         await self._ask(partition, batch)
         return batch
 
@@ -234,7 +221,7 @@ class TagWork:
             if claimed.claim is Claim.DUPLICATE:
                 batch.counts.duplicate += 1
             else:
-                batch.items.append(_Item(src, document, claimed))
+                batch.items.append(Item(src, document, claimed))
         return batch
 
     async def _claims(self, batch: _Batch, read: Sequence[tuple[Source, Document]]) -> list[Claimed]:
@@ -255,7 +242,7 @@ class TagWork:
         if not open_items:
             return
         texts = [
-            Text(item.document.text, item.document.title or None, item.document.lang, places(item.document))
+            Text(item.document.text, item.document.title or None, item.document.lang, rows.places(item.document))
             for item in open_items
         ]
         fresh = self._clock.now_ms() - open_items[0].document.published_at <= FRESH_MS
@@ -273,7 +260,7 @@ class TagWork:
             answered.append(item)
         await self._say(partition, answered)
 
-    async def _verdicts(self, partition: int, items: Sequence[_Item]) -> list[bytes | None]:
+    async def _verdicts(self, partition: int, items: Sequence[Item]) -> list[bytes | None]:
         if not items:
             return []
         found: list[bytes | None] = await self._redis.hmget(
@@ -281,7 +268,7 @@ class TagWork:
         )
         return found
 
-    async def _say(self, partition: int, items: Sequence[_Item]) -> None:
+    async def _say(self, partition: int, items: Sequence[Item]) -> None:
         """Keep what the model said until its offset is committed. Where another process has said something, that stands."""
         if not items:
             return
@@ -298,19 +285,19 @@ class TagWork:
 
     async def _write(self, partition: int, batch: _Batch) -> None:
         """Per record, in offset order: its rows, then its tagged documents. All in one breath, then one wait."""
-        by_offset: dict[int, list[_Item]] = defaultdict(list)
+        by_offset: dict[int, list[Item]] = defaultdict(list)
         for item in batch.items:
             if item.tag is not None:
                 by_offset[item.src.offset].append(item)
         sends = []
         for offset in sorted(by_offset):
             # Made before any is sent: a document that cannot be written shall leave none of its record behind.
-            scored, tagged, rows = self._made(partition, offset, by_offset[offset])
+            scored, tagged, count = self._made(partition, offset, by_offset[offset])
             for home, value in scored:
                 sends.append(await self._producer.send(self._topology.name(SCORED), value, partition=home))
             for key, value in tagged:
                 sends.append(await self._producer.send(self._topology.name(TAGGED), value, key=key))
-            batch.counts.emitted += rows
+            batch.counts.emitted += count
             batch.counts.applied += len(by_offset[offset])
         for _, letter in batch.letters:
             sends.append(
@@ -318,7 +305,7 @@ class TagWork:
                     self._topology.name(DEAD_LETTERS_TOPIC), _encode(letter), key=letter.reason.encode()
                 )
             )
-            DEAD_LETTERS.labels("tag", letter.reason).inc()
+            DEAD_LETTERS.labels(Stage.TAG, letter.reason).inc()
             log().warning(
                 "dead_letter", reason=letter.reason, partition=partition, offset=letter.src.offset, error=letter.message
             )
@@ -330,111 +317,51 @@ class TagWork:
             await release(self._redis, self._keys, batch.given_up)
 
     def _made(
-        self, partition: int, offset: int, items: Sequence[_Item]
+        self, partition: int, offset: int, items: Sequence[Item]
     ) -> tuple[list[tuple[int, bytes]], list[tuple[bytes, bytes]], int]:
         """What one record becomes: values by scored partition, tagged values by key, and the number of rows."""
         homes: dict[int, list[ScoredDocument]] = defaultdict(list)
-        rows = 0
+        count, model = 0, self._model.version
         for item in items:
-            for home, document in self._scored(item).items():
+            for home, document in rows.scored(item, self._topology).items():
                 homes[home].append(document)
-                rows += len(document.rows)
+                count += len(document.rows)
         scored = [
-            (home, value)
-            for home in sorted(homes)
-            for value in _batches(partition, offset, homes[home], self._model.version)
+            (home, value) for home in sorted(homes) for value in rows.batches(partition, offset, homes[home], model)
         ]
-        return scored, [(item.document.id.encode(), _encode(self._tagged(item))) for item in items], rows
+        tagged = [
+            (one.document.id.encode(), _encode(rows.tagged(one, self._tagged_at(one.document), model))) for one in items
+        ]
+        return scored, tagged, count
+
+    def _tagged_at(self, document: Document) -> int:
+        return document.ingested_at if self._event_time else self._clock.now_ms()
 
     async def _keep(self, partition: int, next_offset: int, batch: _Batch) -> None:
         grown = msgspec.structs.replace(self._counts[partition])
         grown += batch.counts
         await books.keep(
-            self._redis, self._keys.books("tag", self._topology.name(DOCUMENTS), partition), next_offset, grown
+            self._redis, self._keys.books(Stage.TAG, self._topology.name(DOCUMENTS), partition), next_offset, grown
         )
         self._counts[partition] = grown
         self._lasting[partition] = next_offset
-        for fate in ("applied", "duplicate", "dead_lettered"):
-            RECORDS.labels("tag", fate).inc(getattr(batch.counts, fate))
+        for fate in (Fate.APPLIED, Fate.DUPLICATE, Fate.DEAD_LETTERED):
+            RECORDS.labels(Stage.TAG, fate).inc(getattr(batch.counts, fate))
         if batch.items:
-            EVENT_LAG.labels("tag").set((self._clock.now_ms() - batch.items[-1].document.published_at) / 1000)
-
-    def _scored(self, item: _Item) -> dict[int, ScoredDocument]:
-        """The document's rows, by the scored partition that is each subject's home."""
-        assert item.tag is not None
-        document, tag = item.document, item.tag
-        companies = company_rows(document, tag)
-        topics = [topic for topic, _ in tag.topics if topic != "other"]
-        markets = sorted({market_of(row.subject) for row in companies} - {""})
-        subjects = [] if tests(document) else [*(f"topic:{topic}" for topic in topics), *markets, MARKET]
-        rows: dict[int, list[Row]] = defaultdict(list)
-        for row in (*companies, *(row_of(subject, tag) for subject in subjects)):
-            rows[self._topology.scored_partition(row.subject)].append(row)
-        excerpt = document.words[slice(*tag.deciding)].strip() if tag.deciding else document.text
-        return {
-            scored_partition: ScoredDocument(
-                index=item.src.index, id=document.id, story=item.claimed.story, echo=item.claimed.echo,
-                published_at=document.published_at, ingested_at=document.ingested_at, source=document.source, author=document.author,
-                feed=document.feed, lang=document.lang, title=document.title[:TITLE_CHARS], url=document.url,
-                excerpt=excerpt[:EXCERPT_CHARS], about=tuple(row.subject for row in companies), topics=tuple(topics), rows=tuple(own),
-            )
-            for scored_partition, own in rows.items()
-        }  # fmt: skip
-
-    def _tagged(self, item: _Item) -> Tagged:
-        assert item.tag is not None
-        document, tag = item.document, item.tag
-        return Tagged(
-            id=document.id, src=item.src, story=item.claimed.story, echo=item.claimed.echo, title=document.title, text=document.text,
-            url=document.url, source=document.source, author=document.author, feed=document.feed, lang=document.lang,
-            published_at=document.published_at, ingested_at=document.ingested_at,
-            tagged_at=document.ingested_at if self._event_time else self._clock.now_ms(),
-            label=tag.polarity, negative=tag.negative, neutral=tag.neutral, positive=tag.positive, unsure=tag.unsure,
-            topics=tag.topics, mentions=document.mentions, deciding=tag.deciding, words=tag.words, companies=company_rows(document, tag),
-            truncated=tag.truncated, model=self._model.version,
-        )  # fmt: skip
+            EVENT_LAG.labels(Stage.TAG).set((self._clock.now_ms() - batch.items[-1].document.published_at) / 1000)
 
     def _letter(self, error: Refused, src: Source, payload: bytes, key: bytes | None) -> DeadLetter:
         topic, at_ms = self._topology.name(DOCUMENTS), self._clock.now_ms()
         return letter_of(error, stage=Stage.TAG, topic=topic, src=src, at_ms=at_ms, payload=payload, key=key)
 
 
-def _place(item: _Item) -> bytes:
+def _place(item: Item) -> bytes:
     """Where a verdict is kept: in offset order, and never another document's, should offsets begin again."""
     return _below(item.src.offset) + item.src.index.to_bytes(2, "big") + bytes.fromhex(digest(item.document)[:12])
 
 
 def _below(offset: int) -> bytes:
     return offset.to_bytes(8, "big")
-
-
-def places(document: Document) -> list[Span]:
-    """Where the companies stand that the text itself names, in the order of its mentions."""
-    return [(mention.start, mention.end) for mention in document.mentions if mention.start >= 0]
-
-
-def company_rows(document: Document, tag: Tag) -> list[Row]:
-    """One row a company. What the text names is judged where it stands; what only the feed names has no place, and
-    the feed says that the whole text is about it. A name beyond what the model read counts as mentioned, no more."""
-    named = [mention.subject for mention in document.mentions if mention.start >= 0]
-    judged = dict(zip(named, tag.targets, strict=False))
-    return [
-        row_of(subject, judged.get(subject, UNREAD if subject in named else tag) or UNREAD)
-        for subject in dict.fromkeys(mention.subject for mention in document.mentions)
-    ]
-
-
-def row_of(subject: str, polarity: Polarity) -> Row:
-    return Row(subject, polarity.polarity, polarity.negative, polarity.unsure, polarity.positive)
-
-
-def _batches(partition: int, offset: int, documents: list[ScoredDocument], model: str) -> list[bytes]:
-    """Encoded ScoredBatches of at most RECORD_BYTES, split between documents only: marks are a document's."""
-    raw = _encode(ScoredBatch(partition=partition, offset=offset, documents=documents, model=model))
-    if len(raw) <= RECORD_BYTES or len(documents) == 1:
-        return [raw]
-    half = len(documents) // 2
-    return _batches(partition, offset, documents[:half], model) + _batches(partition, offset, documents[half:], model)
 
 
 async def run(settings: Settings, topology: Topology, clock: Clock, model: Model, stop: asyncio.Event) -> None:
@@ -464,9 +391,9 @@ async def _run(
         batch_records=settings.batch_documents, trail_s=0.0 if event_time else TRAIL_S, drain_s=settings.drain_s,
         stuck_s=settings.stuck_s,
     )  # fmt: skip
-    loop = PartitionLoop(consumer, name, work, clock, bounds, stage="tag", crashes=RedisCrashes(redis, keys, name))
+    loop = PartitionLoop(consumer, name, work, clock, bounds, stage=Stage.TAG, crashes=RedisCrashes(redis, keys, name))
     beating = asyncio.create_task(
-        beat.keep_beating(redis, keys, clock, "tag", str(os.getpid()),
+        beat.keep_beating(redis, keys, clock, Stage.TAG,
                           lambda: {"in_flight": work.in_flight, "lag": loop.lag, "model": model.version,
                                    **beat.fares(f"model {model.version}", loop.slow)})
     )  # fmt: skip

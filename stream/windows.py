@@ -147,7 +147,7 @@ def stretch(
                 counters[_ECHO] += 1
             elif row.unsure:
                 counters[_UNSURE] += 1
-            else:
+            else:  # Row.sure_negative where the place is the first, without a call
                 place = _PLACE[row.label]
                 counters[place] += 1
                 negative = negative or not place

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from groundswell.keys import HOUR_MS, MINUTE_MS, QUARTER_MS, Keys, pack_bucket
+from groundswell.keys import HOUR_MS, MINUTE_MS, QUARTER_MS, Keys, pack_counters
 from groundswell.records import (
     AlertData,
     AlertDocument,
@@ -393,7 +393,10 @@ def fill(redis: Any, keys: Keys, topology: Topology, now_ms: int, hours: int = 1
         counted = buckets(company, now_ms - kept * HOUR_MS, now_ms, onset)
         for hour in {minute // HOUR_MS for minute in counted}:
             minutes = [minute for minute in range(hour * HOUR_MS, (hour + 1) * HOUR_MS, MINUTE_MS) if minute in counted]
-            packed = {bytes([minute % HOUR_MS // MINUTE_MS]): pack_bucket(counted[minute]) for minute in minutes}
+            packed = {
+                bytes([minute % HOUR_MS // MINUTE_MS]): pack_counters(msgspec.structs.astuple(counted[minute]))
+                for minute in minutes
+            }
             pipeline.hset(keys.buckets(home, company.subject, hour), mapping=packed)
         if company.state != "learning":
             quarters = range((now_ms - kept * HOUR_MS) // QUARTER_MS, now_ms // QUARTER_MS + 24)

@@ -11,7 +11,7 @@ import httpx
 from alerts.guard import LookUps
 from alerts.people.desk import Desk
 from dashboard.app import make_app
-from dashboard.control.intake import Intake
+from dashboard.control.pen import Pen
 from dashboard.live import Hub
 from dashboard.parts import Parts
 from dashboard.words import Words
@@ -40,7 +40,7 @@ class Sent:
         self.topic, self.partition, self.offset = topic, 3, 41
 
 
-class FakeIntake(Intake):
+class FakePen(Pen):
     """Everything but the broker."""
 
     def __init__(self) -> None:
@@ -74,13 +74,13 @@ class Site:
         self.redis = fakeredis.FakeAsyncRedis(server=server)
         self.clock = ManualClock(NOW)
         self.hub = Hub(Shown(self.redis, KEYS, TOPOLOGY.partitions(SCORED)), self.clock)
-        self.intake = FakeIntake()
+        self.pen = FakePen()
         self.view, settings = (
             ControlView(),
             Settings(secret_key=new_key(), deliver_allow=["hooks.bank:9000"], deliver_http=True, **changes),
         )
-        desk = Desk(settings, self.clock, self.view, self.intake, self.redis, KEYS, look_ups=LookUps(public))
-        made = tuning(settings, TOPOLOGY, self.clock, self.view, self.intake, self.redis, KEYS)
+        desk = Desk(settings, self.clock, self.view, self.pen, self.redis, KEYS, look_ups=LookUps(public))
+        made = tuning(settings, TOPOLOGY, self.clock, self.view, self.pen, self.redis, KEYS)
         self.parts = Parts(
             settings,
             TOPOLOGY,
@@ -88,7 +88,7 @@ class Site:
             KEYS,
             self.redis,
             self.hub,
-            self.intake,
+            self.pen,
             Words(),
             desk,
             self.view,

@@ -12,7 +12,7 @@ import msgspec
 from confluent_kafka import Producer
 
 from dashboard.archive.past import Entry
-from dashboard.archive.sifting import Errand, Sieves, answer
+from dashboard.archive.sifting import Sieves, Sift, answer
 from groundswell.embedded import Services
 from groundswell.errors import BrokerAway
 from groundswell.records import Mention, Row, Source, Tagged
@@ -90,11 +90,11 @@ class SievesInMemory(Sieves):
     def __init__(self, log: MemoryLog) -> None:
         super().__init__()
         self.log = log
-        self.errands: list[Errand] = []
+        self.sifts: list[Sift] = []
 
-    async def pieces(self, errand: Errand) -> AsyncIterator[bytes]:
-        self.errands.append(errand)
-        for piece in answer(self.log, errand, time.monotonic):
+    async def pieces(self, sift: Sift) -> AsyncIterator[bytes]:
+        self.sifts.append(sift)
+        for piece in answer(self.log, sift, time.monotonic):
             yield piece
 
 

@@ -1,12 +1,13 @@
 """The delivery log as people read it: pages of tries, all tries of one event, and what an answer means in words.
 
-deliver writes it (lanes.py, `log:<endpoint>`); this reads, for the command line and for HTTP.
+deliver writes it (lanes.py); this reads, for the command line and for HTTP.
 """
 
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from alerts.lanes import log_key, waiting_key
 from alerts.words import words_of
 from groundswell.connect import RedisClient
 from groundswell.decisions import Delivery
@@ -48,7 +49,7 @@ async def of_event(redis: RedisClient, keys: Keys, endpoints: Iterable[str], eve
     """All tries of one event or one episode that the logs still hold, oldest first."""
     found = []
     for name in sorted(set(endpoints)):
-        raw = await redis.lrange(f"{keys.delivery}:log:{name}", 0, -1)
+        raw = await redis.lrange(log_key(keys, name), 0, -1)
         found += [row for row in map(_row.decode, raw) if event in (row.event, row.episode)]
     return sorted(found, key=lambda row: (row.at, row.endpoint, row.attempt))
 
@@ -63,7 +64,7 @@ async def of_episode(
     while left and looked < ROWS_MOST:
         pipeline = redis.pipeline(transaction=False)
         for name in left:
-            pipeline.lrange(f"{keys.delivery}:log:{name}", start, start + CHUNK - 1)
+            pipeline.lrange(log_key(keys, name), start, start + CHUNK - 1)
         read = dict(zip(left, await pipeline.execute(), strict=True))
         for raw in read.values():
             found += [_row.decode(row) for row in raw if named in row]
@@ -75,12 +76,12 @@ async def of_episode(
 
 async def known(redis: RedisClient, keys: Keys) -> list[str]:
     """Endpoints that something was ever planned for."""
-    return [name.decode() for name in await redis.hkeys(f"{keys.delivery}:waiting")]
+    return [name.decode() for name in await redis.hkeys(waiting_key(keys))]
 
 
 async def newest(redis: RedisClient, keys: Keys, endpoint: str, most: int) -> list[DeliveryOutcome]:
     """The newest tries at one endpoint, newest first."""
-    return [_row.decode(raw) for raw in await redis.lrange(f"{keys.delivery}:log:{endpoint}", 0, most - 1)]
+    return [_row.decode(raw) for raw in await redis.lrange(log_key(keys, endpoint), 0, most - 1)]
 
 
 def in_words(row: DeliveryOutcome, lang: str = "en") -> str:
@@ -113,7 +114,7 @@ async def _older(
     found: list[DeliveryOutcome] = []
     start = 0
     while len(found) < wanted:
-        raw = await redis.lrange(f"{keys.delivery}:log:{name}", start, start + wanted - 1)
+        raw = await redis.lrange(log_key(keys, name), start, start + wanted - 1)
         rows = [row for row in map(_row.decode, raw) if outcome in ("", row.outcome)]
         found += [row for row in rows if before is None or row.at <= before]
         if len(raw) < wanted:

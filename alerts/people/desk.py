@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from alerts import lanes, market_day, matchers
-from alerts.guard import LookUps, Rules
+from alerts.guard import Allowed, LookUps
 from alerts.health import Health, State
 from alerts.people import delivery_log, endpoints, errands, wants
 from alerts.stages import covered
@@ -168,7 +168,7 @@ class Desk:
 
     async def judge(self, asked: AskedAddress) -> Judged:
         """What the address guard and the channel say of an address. Raises BadSetting."""
-        return await endpoints.judged(asked, Rules.of(self._settings), self._look_ups)
+        return await endpoints.judged(asked, Allowed.of(self._settings), self._look_ups)
 
     def sample(self, name: str, errand: str) -> Sample:
         """What a test of this endpoint sends, in its channel's form. Raises NoSuchEndpoint."""
@@ -176,11 +176,11 @@ class Desk:
 
     async def add(self, asked: AskedEndpoint) -> tuple[Listed, str]:
         """A new endpoint and the secret made for it, told this once. Raises Refused, NoSecretKey, BrokerAway."""
-        box, rules = SecretBox(self._settings.secret_key), Rules.of(self._settings)
+        box, allowed = SecretBox(self._settings.secret_key), Allowed.of(self._settings)
         async with self._one_by_one:
             if len(self._view.endpoints) >= ENDPOINTS_MOST:
                 raise TooManyEndpoints(f"There are {ENDPOINTS_MOST} endpoints already.")
-            made, secret = await endpoints.made(asked, box, rules, self._clock.now_ms(), self._look_ups)
+            made, secret = await endpoints.made(asked, box, allowed, self._clock.now_ms(), self._look_ups)
             await self._write(made)
         # What was given need not be told, and of a pair of keys the receiver needs the public one only.
         told = "" if asked.secret or made.public_key else secret
@@ -188,9 +188,9 @@ class Desk:
 
     async def change(self, name: str, change: EndpointChange) -> Listed:
         """Raises NoSuchEndpoint, Refused, NoSecretKey, BrokerAway."""
-        box, rules = SecretBox(self._settings.secret_key), Rules.of(self._settings)
+        box, allowed = SecretBox(self._settings.secret_key), Allowed.of(self._settings)
         async with self._one_by_one:
-            changed = await endpoints.changed(self.find(name), change, box, rules, self._look_ups)
+            changed = await endpoints.changed(self.find(name), change, box, allowed, self._look_ups)
             await self._write(changed)
         return await self.endpoint(changed.id)
 
@@ -326,7 +326,7 @@ class Desk:
         return [*self._view.endpoints, *await delivery_log.known(self._redis, self._keys)]
 
     async def _waiting(self) -> dict[str, int]:
-        found = await self._redis.hgetall(f"{self._keys.delivery}:waiting")
+        found = await self._redis.hgetall(lanes.waiting_key(self._keys))
         return {name.decode(): int(count) for name, count in found.items()}
 
     async def _write(self, thing: ControlObject) -> None:

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from alerts.channels import channel_of, email
-from alerts.guard import ConnectionRefusedByGuard, GuardedResolver, LookUps, Rules, Target, UrlRefused, check_url
+from alerts.guard import Allowed, ConnectionRefusedByGuard, GuardedResolver, LookUps, Target, UrlRefused, check_url
 from alerts.people import wants
 from alerts.signing import PRIVATE, new_ed25519_pair, public_key_of
 from groundswell.asked import AskedAddress, AskedEndpoint, AskedRotation, EndpointChange, Judged
@@ -39,13 +39,13 @@ HOSTS: dict[str, Channel] = {
 
 
 async def made(
-    asked: AskedEndpoint, box: SecretBox, rules: Rules, now_ms: int, look_ups: LookUps | None = None
+    asked: AskedEndpoint, box: SecretBox, allowed: Allowed, now_ms: int, look_ups: LookUps | None = None
 ) -> tuple[Endpoint, str]:
     """A new endpoint and its secret, which is shown this once; "" where the channel has none.
 
     Raises Refused (AddressRefused, WrongShape and what the channel's own check raises).
     """
-    address, shown, channel = await _judged(asked.url, asked.channel, rules, look_ups)
+    address, shown, channel = await _judged(asked.url, asked.channel, allowed, look_ups)
     secret, public_key = _first_secret(asked, channel)
     channel_of(channel).check(address, secret)
     endpoint_id = f"hook_{uuid.uuid4().hex[:20]}"
@@ -73,12 +73,12 @@ async def made(
 
 
 async def changed(
-    endpoint: Endpoint, change: EndpointChange, box: SecretBox, rules: Rules, look_ups: LookUps | None = None
+    endpoint: Endpoint, change: EndpointChange, box: SecretBox, allowed: Allowed, look_ups: LookUps | None = None
 ) -> Endpoint:
     """The endpoint with what was asked for. Raises Refused, and NoSecretKey where a new address needs the old secret."""
     asked = {name: value for name, value in asdict(change).items() if value is not UNSET}
     if "url" in asked:
-        address, shown, _ = await _judged(asked.pop("url"), endpoint.channel, rules, look_ups)
+        address, shown, _ = await _judged(asked.pop("url"), endpoint.channel, allowed, look_ups)
         channel_of(endpoint.channel).check(address, box.open(endpoint.secret, endpoint.id, "secret"))
         asked |= {"url": box.seal(address, endpoint.id, "url"), "shown": shown}
     checks: dict[str, Callable[[Any], Any]] = {
@@ -91,10 +91,10 @@ async def changed(
     )
 
 
-async def judged(asked: AskedAddress, rules: Rules, look_ups: LookUps | None = None) -> Judged:
+async def judged(asked: AskedAddress, allowed: Allowed, look_ups: LookUps | None = None) -> Judged:
     """The verdict on an address before it is added: what `made` would raise, as an answer."""
     try:
-        address, shown, channel = await _judged(asked.url, asked.channel, rules, look_ups)
+        address, shown, channel = await _judged(asked.url, asked.channel, allowed, look_ups)
         # A webhook gets its secret here; a service's own may come later in the form, but an address of another kind is wrong now.
         if asked.secret or channel not in ("webhook", "pagerduty"):
             channel_of(channel).check(address, asked.secret)
@@ -167,8 +167,8 @@ async def add(
     ProduceFailed.
     """
     asked = AskedEndpoint(url=url, name=name, channel="webhook", subjects=list(subjects))
-    box, rules = SecretBox(settings.secret_key), Rules.of(settings)
-    endpoint, secret = await made(asked, box, rules, (clock or SystemClock()).now_ms(), look_ups)
+    box, allowed = SecretBox(settings.secret_key), Allowed.of(settings)
+    endpoint, secret = await made(asked, box, allowed, (clock or SystemClock()).now_ms(), look_ups)
     producer = await open_producer(settings)
     try:
         await write(producer, topology, endpoint)
@@ -178,14 +178,14 @@ async def add(
 
 
 async def _judged(
-    url: str, channel: Channel | Literal[""], rules: Rules, look_ups: LookUps | None
+    url: str, channel: Channel | Literal[""], allowed: Allowed, look_ups: LookUps | None
 ) -> tuple[str, str, Channel]:
     """The address, what of it may be shown, and the channel it is for. Raises AddressRefused."""
     address = url.strip()
     if channel == "email" or (not channel and address.lower().startswith(email.MAILTO)):
         return _mail(address)
-    target = check_url(address, rules)
-    await _check_name(target, rules, look_ups)
+    target = check_url(address, allowed)
+    await _check_name(target, allowed, look_ups)
     return target.url, target.shown, channel or HOSTS.get(target.host, "webhook")
 
 
@@ -215,11 +215,11 @@ def _public(secret: str) -> str:
     return ""
 
 
-async def _check_name(target: Target, rules: Rules, look_ups: LookUps | None) -> None:
+async def _check_name(target: Target, allowed: Allowed, look_ups: LookUps | None) -> None:
     """What the name resolves to now is judged now. A name unknown here may be known where deliver runs."""
     asked = look_ups or LookUps()
     try:
-        await GuardedResolver(target, rules, asked).resolve(target.host, target.port, socket.AF_UNSPEC)
+        await GuardedResolver(target, allowed, asked).resolve(target.host, target.port, socket.AF_UNSPEC)
     except ConnectionRefusedByGuard as error:
         raise UrlRefused("resolved", "The address resolves to one that is not public.") from error
     except OSError:

@@ -7,6 +7,7 @@ log, by what is new there since the errand was written, so that no two clocks ar
 import uuid
 from typing import Literal
 
+from alerts.lanes import errand_key, waiting_key
 from alerts.people import delivery_log
 from alerts.pipeline import derived
 from groundswell.asked import Result
@@ -74,11 +75,11 @@ async def _known(
             if tried
             else None
         )
-    if not await redis.exists(f"{keys.delivery}:errand:{errand.id}"):
+    if not await redis.exists(errand_key(keys, errand.id)):
         return None
     if errand.task == "enable":
         return _result(errand, rows, "It is tried again from now on.", well=True)
-    if still_s < QUIET_S or int(await redis.hget(f"{keys.delivery}:waiting", errand.endpoint) or 0):
+    if still_s < QUIET_S or int(await redis.hget(waiting_key(keys), errand.endpoint) or 0):
         return None
     rows = [row for row in rows if not row.test]
     sent = len({row.event for row in rows if row.outcome in ARRIVED})

@@ -14,7 +14,7 @@ LOUDEST = ("critical", "warning", "plain", "calm")
 
 
 @dataclass(frozen=True)
-class Item:
+class Entry:
     """One alert among several: its line, and the link to its evidence if there is one."""
 
     line: str
@@ -29,7 +29,7 @@ class Message:
     title: str
     paragraphs: tuple[str, ...]
     quotes: tuple[str, ...]
-    items: tuple[Item, ...]
+    items: tuple[Entry, ...]
     links: tuple[Link, ...]
     footer: str
     short: str
@@ -45,7 +45,7 @@ def message_of(tellings: Sequence[Telling], missed: Missed | None, lang: str) ->
         return Message(one.tone, one.title, (*said, *one.sentences), one.quotes, (), one.links, one.footer, one.short)
     title = _title([telling.say for telling in tellings], lang)
     louder = sorted(notices, key=lambda one: LOUDEST.index(one.tone))
-    items = tuple(Item(one.short, _evidence(one)) for one in louder)
+    items = tuple(Entry(one.short, _evidence(one)) for one in louder)
     footer = words_of(lang)["footer.plain"]
     return Message(louder[0].tone, title, said, (), items, (), footer, title)
 

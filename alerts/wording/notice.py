@@ -16,6 +16,7 @@ from alerts.say import Say
 from alerts.wording.clean import outside
 from alerts.wording.local_time import clock_time, moment, zone_of
 from alerts.words import words_of
+from groundswell.effect import MANY_TIMES
 from groundswell.records import AlertDocument, CauseCount
 from groundswell.topics import TOPIC_NAMES
 
@@ -28,7 +29,6 @@ NAME_LIMIT, TITLE_LIMIT, NOTE_LIMIT, SUMMARY_LIMIT, LINK_LIMIT = 40, 90, 120, 24
 OTHERS = 4  # further documents quoted
 COUNTED = 3  # topics and sources named
 LONGEST_S = 366 * 86_400
-MANY_TIMES = 20  # against next to nothing a factor says nothing
 YEAR_D = 365  # a bound is as good as the counts that it was learned from: nothing rarer is claimed
 # False alarms a day over all subjects that each sensitivity allows in expectation; as stream/detection/surge.py has them.
 BUDGETS = {"fewer": 1.0, "balanced": 5.0, "more": 20.0}

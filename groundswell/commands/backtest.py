@@ -14,7 +14,8 @@ from groundswell import orphan, runfile, times
 from groundswell.asked_tuning import EVERYTHING, OF_LIST
 from groundswell.commands.backtest_progress import Show, bar, said_as_json
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.errors import BadSetting, Misconfigured
+from groundswell.effect import times_usual
+from groundswell.errors import BadSetting, Misconfigured, WrongShape
 from groundswell.settings import Settings, from_values
 from groundswell.terminal import out
 from groundswell.text import safe
@@ -113,7 +114,7 @@ class Test:
     def __init__(
         self, settings: Settings, sensitivities: list[str | None], subjects: frozenset[str], rule_file: Path | None, about: str = "all"
     ) -> None:  # fmt: skip
-        from stream.aggregate import directory_of
+        from stream.names.directory import directory_of
 
         self.settings, self.topology, self.subjects = settings, topology_of(settings), subjects
         self.directory = directory_of(settings)
@@ -273,15 +274,21 @@ async def in_force(settings: Settings, topology: "Topology") -> "ControlView":
 
 
 def moment(text: str | None) -> int:
-    """Epoch milliseconds; 0 for None. Raises BadSetting."""
+    """Epoch milliseconds of a time, or of `2h`, two hours ago; 0 for None. Raises BadSetting."""
+    from alerts.people.wants import span_s
+
     if text is None:
         return 0
     try:
         return times.parse_ms(text)
     except ValueError as error:
-        raise BadSetting(
-            f"{safe(text, 40)!r} is no time: {error}.", remedy="Write it with its zone: 2026-11-21T18:00:00+08:00."
-        ) from error
+        try:
+            return time.time_ns() // 1_000_000 - span_s(text) * 1_000
+        except WrongShape:
+            raise BadSetting(
+                f"{safe(text, 40)!r} is no time: {error}.",
+                remedy="Write 2h for two hours ago, or a time with its zone: 2026-11-21T18:00:00+08:00.",
+            ) from error
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -295,7 +302,7 @@ def _print(found: dict[str, Any]) -> None:
             lasted = "open" if each["minutes"] is None else f"{each['minutes']:.0f} min"
             table.add_row(
                 each["fired"][:16], f"{each['minutes_to_fire']:.0f} min", lasted, safe(each["subject"], 40), str(each["negatives"]),
-                f"{each['expected']:.1f}", f"{each['effect']:.1f}x", each["severity"], safe(each["rule"] or each["said"], 50),
+                f"{each['expected']:.1f}", times_usual(each["effect"]), each["severity"], safe(each["rule"] or each["said"], 50),
             )  # fmt: skip
         other = found["settings"][1 - number] if len(found["settings"]) == 2 else None
         console.print(headline(found, one, other), markup=False, highlight=False, soft_wrap=True)

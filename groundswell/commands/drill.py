@@ -9,14 +9,14 @@ from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 from rich.table import Table
 
-from groundswell import runfile
+from groundswell import alert_views, runfile
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
 from groundswell.decisions import Delivery
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
-from groundswell.records import AlertEvent, AlertView, Endpoint
+from groundswell.records import AlertEvent, Endpoint
 from groundswell.settings import Settings
 from groundswell.terminal import out
 from groundswell.text import safe
@@ -119,10 +119,7 @@ async def run(settings: Settings, topology: Topology, wait_s: float) -> Report:
 
 
 async def _open_subjects(redis: RedisClient, keys: Keys) -> list[str]:
-    names = [name.decode() for name in await redis.zrevrange(keys.alerts, 0, NEWEST - 1)]
-    found = await redis.mget([keys.alert(name) for name in names]) if names else []
-    views = [msgspec.json.decode(raw, type=AlertView) for raw in found if raw]
-    return [view.subject for view in views if view.state != "resolved"]
+    return [view.subject for view in await alert_views.newest(redis, keys, NEWEST) if view.state != "resolved"]
 
 
 async def _alert(consumer: AIOKafkaConsumer, subject: str, wait_s: float) -> AlertEvent | None:

@@ -244,13 +244,15 @@ async def _view(redis: RedisClient, keys: Keys, name: str) -> AlertView | None:
     """The episode of this id, or the one that has an event of this id. Raises RedisAway."""
     from redis.exceptions import RedisError
 
+    from groundswell import alert_views
+
+    if not name.startswith("gw_"):
+        return await alert_views.one(redis, keys, name)
     try:
-        if not name.startswith("gw_"):
-            return _decoded(await redis.get(keys.alert(name)))
         episodes = [one.decode() for one in await redis.zrevrange(keys.alerts, 0, -1)]
         for at in range(0, len(episodes), AT_ONCE):
             for raw in await redis.mget([keys.alert(one) for one in episodes[at : at + AT_ONCE]]):
-                view = _decoded(raw) if raw and name.encode() in raw else None
+                view = alert_views.decoded(raw) if raw and name.encode() in raw else None
                 if view is not None and name in view.evidence:
                     return view
     except RedisError as error:
@@ -272,12 +274,6 @@ def transitions(view: AlertView) -> list[Told]:
         )
         for event in order if isinstance(view.evidence[event], dict)
     ]  # fmt: skip
-
-
-def _decoded(raw: bytes | None) -> AlertView | None:
-    from groundswell.shown import decode_alert
-
-    return decode_alert(raw)
 
 
 # -- small things -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import msgspec
 
 from groundswell import times
 from groundswell.commands.spoken import Tongue
+from groundswell.effect import MANY_TIMES
 from groundswell.evidence_export import Told
 from groundswell.evidence_words import TYPES, WORDS, gate, power
 from groundswell.text import safe
@@ -72,7 +73,8 @@ def _by_detector(one: Record, tongue: Tongue) -> Iterator[Line]:
     yield words["counted"], words["counted_is"].format(one.negatives, one.expected_since_onset)
     if one.effect:
         effect = [one.effect.get(name, 0.0) for name in ("times", "low", "high")]
-        yield words["size"], words["size_is"].format(*effect)
+        many = effect[0] > MANY_TIMES
+        yield words["size"], words["size_many"].format(MANY_TIMES) if many else words["size_is"].format(*effect)
     yield words["evidence"], words["evidence_is"].format(power(one.ln_m.get("combined", 0.0)), power(one.ln_h))
     channels = [f"{words[name]} {power(one.ln_m[name])}" for name in ("fast", "slow", "share") if name in one.ln_m]
     if channels:

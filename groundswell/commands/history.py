@@ -40,7 +40,7 @@ def import_history(ctx: click.Context, file: str, dry_run: bool, skip_bad: bool,
     not there had none. A subject that knows as much by itself is left alone, so the same file twice changes nothing. No alert is made
     of the past. Running aggregates then count anew (groundswell rebuild), and alerts wait meanwhile.
     """
-    from stream.aggregate import directory_of
+    from stream.names.directory import directory_of
     from stream.past import past_file
 
     settings = runfile.joined(the_settings(ctx))
@@ -59,11 +59,12 @@ def import_history(ctx: click.Context, file: str, dry_run: bool, skip_bad: bool,
 async def _import(
     settings: Settings, past: "PastFile", show: rebuilding.Show, *, dry_run: bool, wait: bool
 ) -> dict[str, Any]:
-    from stream.aggregate import directory_of, policy
+    from stream.detection import lines
+    from stream.names.directory import directory_of
     from stream.past import history
 
     topology, directory = topology_of(settings), directory_of(settings)
-    rules = policy(settings, directory)
+    rules = lines.policy(settings, directory)
     subjects = sorted(past.subjects)
     redis = await open_redis(settings)
     try:

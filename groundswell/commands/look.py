@@ -11,16 +11,18 @@ from rich.table import Table
 
 from alerts import lanes
 from groundswell import accounting as the_books
-from groundswell import beat, runfile
+from groundswell import alert_views, beat, runfile
 from groundswell import health as the_health
 from groundswell.books import Counts
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.connect import RedisClient, open_redis
+from groundswell.effect import times_usual
 from groundswell.health import SETTLE_S, STAGES, Finding
 from groundswell.keys import Keys
 from groundswell.records import AlertView
 from groundswell.settings import Settings
+from groundswell.storage import storage
 from groundswell.terminal import out
 from stream import create
 from stream.topology import SCORED, Topology
@@ -74,9 +76,7 @@ def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
     """List alerts, newest first."""
 
     async def look(_settings: Settings, _topology: Topology, redis: RedisClient, keys: Keys) -> list[AlertView]:
-        names = [name.decode() for name in await redis.zrevrange(keys.alerts, 0, limit - 1)]
-        found = await redis.mget([keys.alert(name) for name in names]) if names else []
-        return [msgspec.json.decode(raw, type=AlertView) for raw in found if raw]
+        return await alert_views.newest(redis, keys, limit)
 
     views = _with_redis(ctx, look)
     if as_json:
@@ -88,7 +88,7 @@ def alerts(ctx: click.Context, as_json: bool, limit: int) -> None:
         table.add_row(
             data.started_at, f"{data.subject.names.get('en', '')} {data.subject.names.get('zh', '')} {data.subject.id}".strip(),
             f"{data.state} (test)" if data.test else data.state, str(data.observed.negatives),
-            f"{data.expected.low}-{data.expected.high}", f"{data.effect:.1f}x", view.episode,
+            f"{data.expected.low}-{data.expected.high}", times_usual(data.effect), view.episode,
         )  # fmt: skip
     out().print(table if views else "No alerts.", markup=False)
 
@@ -144,17 +144,18 @@ def health(ctx: click.Context, as_json: bool, only: str | None) -> int:
         if only:
             return await beat.beats(redis, keys), [], []
         found = await create.found(settings)
-        topics = the_health.bad_topics(topology.missing(found), found, topology.wanted())
+        services = the_health.bad_topics(topology.missing(found), found, topology.wanted())
+        services += the_health.filling((await storage(redis)).fullest)
         gaps = (await _account(topology, redis, keys)).gaps
         if not gaps:
-            return await beat.beats(redis, keys), topics, []
+            return await beat.beats(redis, keys), services, []
         await asyncio.sleep(SETTLE_S)  # seen twice, or it was on its way from one stage to the next
         again, beats = (await _account(topology, redis, keys)).gaps, await beat.beats(redis, keys)
-        return beats, topics, the_health.lasting(again, gaps, beats)
+        return beats, services, the_health.lasting(again, gaps, beats)
 
-    beats, topics, gaps = _with_redis(ctx, look)
+    beats, services, gaps = _with_redis(ctx, look)
     wanted = (only,) if only else STAGES
-    sentences = [one.sentence for one in the_health.findings(beats, topics, wanted)]
+    sentences = [one.sentence for one in the_health.findings(beats, services, wanted)]
     sentences += [f"accounting: {gap.sentence}" for gap in gaps]
     if as_json:
         click.echo(msgspec.json.encode({"healthy": not sentences, "wrong": sentences, "processes": beats}).decode())

@@ -86,7 +86,7 @@ def tag(ctx: click.Context) -> None:
 @click.pass_context
 def aggregate(ctx: click.Context) -> None:
     """Count rows into windows, detect surges, open and close episodes."""
-    from stream import aggregate as stage
+    from stream import aggregate_process as stage
 
     _process(ctx, "aggregate", stage.run)
 
@@ -130,6 +130,7 @@ def up(ctx: click.Context) -> None:
 def _process(ctx: click.Context, stage: str, run: Run) -> None:
     settings = runfile.joined(the_settings(ctx))
     telemetry.configure(settings.log, settings.log_level, stage=stage)
+    telemetry.at_zero(stage)
     orphan.end_with(ctx.obj["environment"].get(orphan.VARIABLE))
     asyncio.run(_until_told(settings, stage, run))
 

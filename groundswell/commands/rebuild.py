@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import click
 import msgspec
 
-from groundswell import beat, runfile, times
+from groundswell import beat, runfile
+from groundswell.commands.backtest import moment
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.connect import RedisClient, open_redis
-from groundswell.errors import BadSetting
+from groundswell.decisions import Stage
 from groundswell.keys import Keys
 from groundswell.settings import Settings
 from stream.topology import SCORED
@@ -47,7 +48,7 @@ Show = Callable[[Progress], None]
 @click.pass_context
 def rebuild(ctx: click.Context, since: str | None, no_wait: bool, as_json: bool) -> int:
     """Count everything that Redis shows again from Kafka; alerts wait meanwhile, and none is told twice."""
-    from_ms, settings = _moment(since), runfile.joined(the_settings(ctx))
+    from_ms, settings = moment(since), runfile.joined(the_settings(ctx))
     quiet: AbstractContextManager[Show] = nullcontext(lambda _: None)
     with quiet if as_json or no_wait else bar() as show:
         found, alive = asyncio.run(ask(settings, from_ms, show, wait=not no_wait))
@@ -72,7 +73,7 @@ async def ask(settings: Settings, from_ms: int, show: Show, *, wait: bool) -> tu
     topology = topology_of(settings)
     keys, redis = Keys(topology.prefix), await open_redis(settings)
     try:
-        alive = sum(one.stage == "aggregate" for one in await beat.beats(redis, keys))
+        alive = sum(one.stage == Stage.AGGREGATE for one in await beat.beats(redis, keys))
         began_s, asked = time.monotonic(), await generation.begin(redis, keys, from_ms)
         found = Progress(topology.partitions(SCORED))
         while wait and alive and found.done < found.partitions:
@@ -107,17 +108,6 @@ async def progress(redis: RedisClient, keys: Keys, generation: str, partitions: 
         whole += plan.until - plan.start
     found.share = (found.done + (read / whole if whole else 0.0) * (found.begun - found.done)) / partitions
     return found
-
-
-def _moment(text: str | None) -> int:
-    if text is None:
-        return 0
-    try:
-        return times.parse_ms(text)
-    except ValueError as error:
-        raise BadSetting(
-            f"{text!r} is no time: {error}.", remedy="Write it with its zone: 2026-11-21T18:00:00+08:00."
-        ) from error
 
 
 @contextmanager

@@ -28,13 +28,14 @@ from rich.progress import (
 from rich.table import Table
 
 from alerts import lanes
-from groundswell import feed, times
+from groundswell import alert_views, feed, times
 from groundswell.accounting import Accounting, account
 from groundswell.books import Counts
 from groundswell.commands.look import books_table
 from groundswell.commands.processes import the_settings
 from groundswell.commands.stack import Stack, stack
 from groundswell.connect import close_producer, open_producer
+from groundswell.effect import times_usual
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
 from groundswell.pusher import Pusher
@@ -215,10 +216,7 @@ async def _until(found: Stack, progress: Progress, task: Any, enough: Callable[[
 
 
 async def _alerts(found: Stack) -> list[AlertView]:
-    keys = Keys(found.topology.prefix)
-    names = [name.decode() for name in await found.redis.zrange(keys.alerts, 0, ALL_ALERTS)]
-    raw = await found.redis.mget([keys.alert(name) for name in names]) if names else []
-    views = [msgspec.json.decode(one, type=AlertView) for one in raw if one]
+    views = await alert_views.newest(found.redis, Keys(found.topology.prefix), ALL_ALERTS)
     return sorted(views, key=lambda view: (view.event.data.detected_at, view.subject))
 
 
@@ -238,7 +236,7 @@ def _print(result: dict[str, Any]) -> None:
     for alert in result["alerts"]:
         table.add_row(
             alert["onset"][:16], alert["detected_at"][:16], f"{alert['name'].get('en', '')} {alert['subject']}", str(alert["negatives"]),
-            f"{alert['expected']:.1f}", f"{alert['effect']:.1f}x", (alert["documents"] or [""])[0][:60],
+            f"{alert['expected']:.1f}", times_usual(alert["effect"]), (alert["documents"] or [""])[0][:60],
         )  # fmt: skip
     console = out()
     console.print(table if result["alerts"] else "No alerts.", markup=False)

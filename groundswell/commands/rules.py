@@ -3,15 +3,17 @@
 stream/rulebook/rule_desk.py does it, for the pages too.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from groundswell import runfile
 from groundswell.commands.desk import by_option, json_option, print_json, whoever
 from groundswell.commands.processes import the_settings
 from groundswell.commands.tuning import at_rules
-from groundswell.errors import BadRule
+from groundswell.errors import BadRule, NothingRuns
 from groundswell.settings import Settings
 from groundswell.text import safe
 from groundswell.times import rfc3339
@@ -44,7 +46,10 @@ def check(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Validate FILE and say in words what each of its rules means. Needs no broker; watchlists are looked at by `apply`."""
     from stream.rulebook.rule_check import said
 
-    _, made, matched = checked(the_settings(ctx), file, None)
+    settings = the_settings(ctx)
+    with suppress(NothingRuns):
+        settings = runfile.joined(settings)  # the companies and packs that `apply` would be judged by
+    _, made, matched = checked(settings, file, None)
     _show([said(rule, matched[rule.id]) for rule in made], as_json=as_json)
 
 
@@ -130,7 +135,7 @@ def checked(
 ) -> "tuple[list[dict[str, Any]], list[Rule], dict[str, int]]":
     """The rules of a file as they are written, read, and how many subjects each matches. Raises BadRule. Without a view, watchlists are
     taken on trust."""
-    from stream.aggregate import directory_of
+    from stream.names.directory import directory_of
     from stream.rulebook import rule_check, rules_in_force
 
     lists = None if view is None else rules_in_force.watchlists_of(view)

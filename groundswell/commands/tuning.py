@@ -31,9 +31,9 @@ def directory_of(settings: Settings) -> "Callable[[], Directory]":
 
     @functools.cache
     def load() -> "Directory":
-        from stream import aggregate
+        from stream.names import directory
 
-        return aggregate.directory_of(settings)
+        return directory.directory_of(settings)
 
     return load
 

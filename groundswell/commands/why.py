@@ -70,8 +70,8 @@ def why(ctx: click.Context, subject: str, moment: str | None, lang: str | None, 
 async def _asked(settings: Settings, subject: str, moment: str | None) -> Answer:
     from alerts.people.wants import past_ms
     from groundswell.clock import SystemClock
-    from stream.aggregate import directory_of
     from stream.detection import lines
+    from stream.names.directory import directory_of
 
     topology, directory = topology_of(settings), directory_of(settings)
     known = resolved(directory, subject)
@@ -90,7 +90,8 @@ async def answer(
 ) -> Answer:
     """Of a step of one subject: the one that holds `at_ms`, or the next to close. Raises BadSetting for a moment of which nothing is
     kept, RedisAway."""
-    from stream.detection.detect import HISTORY_STEPS, Detector
+    from stream.detection.case import HISTORY_STEPS
+    from stream.detection.detect import Detector
     from stream.detection.why import why as ask
     from stream.store import Store
 
@@ -139,7 +140,7 @@ async def _open_at(redis: RedisClient, keys: Keys, subject: str, at_ms: int) -> 
     """The detector's episode of a subject that was open at a moment and has ended since; empty when none was."""
     from redis.exceptions import RedisError
 
-    from groundswell.shown import decode_alert
+    from groundswell import alert_views
     from stream.detection.episodes import RULE
 
     def covers(view: AlertView) -> bool:
@@ -153,7 +154,7 @@ async def _open_at(redis: RedisClient, keys: Keys, subject: str, at_ms: int) -> 
         for name in await redis.zrangebyscore(keys.alerts, at_ms, "+inf"):  # by the newest event: its end
             raw = await redis.get(keys.alert(name.decode()))
             if raw and subject.encode() in raw:
-                view = decode_alert(raw)
+                view = alert_views.decoded(raw)
                 if view is not None and covers(view):
                     return view.episode
     except RedisError as error:

@@ -85,7 +85,7 @@ def _chinese(found: "Answer") -> list[str]:
     step = "1 分钟" if one.step_s == 60 else f"{one.step_s // 60} 分钟"
     said[0] += f"，自 {found.at} 起的 {step}" + ("（未完）" if one.exact else "")
     if found.fired:
-        said.append(f"当时已触发：事件 {safe(found.fired, 60)}。详见 groundswell evidence show {safe(found.fired, 60)}")
+        said.append(f"当时已触发：异动 {safe(found.fired, 60)}。详见 groundswell evidence show {safe(found.fired, 60)}")
     elif one.decision in ("fired", "reopened"):
         said.append("条件已齐，本步结束即触发。" if one.exact else "当时没有触发；按现在所知，本应触发。")
     else:

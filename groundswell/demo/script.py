@@ -14,7 +14,6 @@ import msgspec
 from groundswell import times
 
 PLANTED = "XDEM:BLUW"
-STORM = "XDEM:PINE"
 HISTORY_MS = 26 * 3_600_000  # longer than a day: after that a subject is no longer learning
 QUIET_MS = 12 * 60_000  # before now the history ends
 STORM_COPIES = 120

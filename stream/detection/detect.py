@@ -16,31 +16,18 @@ import numpy as np
 
 from groundswell.decisions import Detected, SubjectState
 from groundswell.keys import MINUTE_MS, QUARTER_MS
-from groundswell.records import NEGATIVE, AlertEvent, DocumentCard, Expectation
+from groundswell.records import AlertEvent, DocumentCard, Expectation
 from groundswell.reserved import DRILLS
 from stream.detection import episodes, evidence, single, surge, surge_reading
-from stream.detection.cards import CARDS, card, family
+from stream.detection.cards import CARDS, card
 from stream.detection.case import HISTORY_STEPS, LEAST_STEPS, MOST_STEPS, Case
 from stream.detection.episodes import REOPEN_MS, Episode, Measured
-from stream.detection.floors import EXCESS, MARGIN, Floats
+from stream.detection.floors import Floats
 from stream.detection.judge import Judgement, judge
 from stream.detection.policy import Policy
 from stream.detection.season import Slot, local_slots
 from stream.names.directory import Directory
 from stream.windows import Applied, Window
-
-__all__ = [
-    "CARDS",
-    "EXCESS",
-    "HISTORY_STEPS",
-    "MARGIN",
-    "Detector",
-    "Policy",
-    "Transition",
-    "card",
-    "expectation",
-    "family",
-]
 
 
 @dataclass(frozen=True)
@@ -72,6 +59,7 @@ class Detector:
     _slot: tuple[int, int, Slot] | None = None  # quarter, number of subjects, slot
     _lines: tuple[Policy, Floats] | None = None  # of this policy, (K,)
     _coming: tuple[int, Policy] | None = None  # in force for steps that begin then or later
+    _noted: Counter[str] = field(default_factory=Counter)  # of `cards`, the newest so many
     _gone: list[str] = field(default_factory=list)
     _alone: list[tuple[DocumentCard, str, int]] = field(
         default_factory=list
@@ -103,14 +91,20 @@ class Detector:
                 self._add(row.subject)
                 if one.document.echo:
                     self.echoes.setdefault(row.subject, Counter())[one.document.story] += 1
-                elif row.label == NEGATIVE and not row.unsure:
+                elif row.sure_negative:
                     said = card(one, row.subject)
                     self.cards.setdefault(row.subject, deque(maxlen=CARDS)).append(said)
+                    self._noted[row.subject] += 1
                     if self.policy.trusted:
                         self._alone.append((said, row.subject, one.document.ingested_at))
                     if one.open:
                         gained.add(row.subject)
         return gained
+
+    def noted(self) -> dict[str, list[DocumentCard]]:
+        """The negative originals noted since the last call, as far as they are kept: what is still to be made lasting."""
+        noted, self._noted = self._noted, Counter()
+        return {subject: list(self.cards[subject])[-count:] for subject, count in noted.items()}
 
     def _add(self, subject: str) -> None:
         if subject in self._index:

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from groundswell import times
+from groundswell.effect import MANY_TIMES
 from groundswell.records import (
     AlertData,
     AlertDocument,
@@ -31,7 +32,6 @@ from stream.names.directory import Subject
 RULE = AlertRule(id="negative-surge", version=1)
 DOCUMENTS_SHOWN, CAUSES_SHOWN = 5, 5
 REOPEN_MS = 3_600_000
-MANY_TIMES = 20
 
 EpisodeState = Literal["firing", "recovering", "resolved"]
 AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
@@ -173,7 +173,7 @@ def _summary(episode: Episode, subject: Subject, measured: Measured) -> dict[str
             }
         return {
             "en": f"{en}: one negative text on {topic_en.lower()} from a trusted source at {since} UTC. One text, not a surge.",
-            "zh": f"{zh}：{since} UTC 可信来源发布一条“{topic_zh}”负面文本。仅此一条，并非激增。",
+            "zh": f"{zh}：{since} UTC 可信来源发布一条“{topic_zh}”负面文本。仅此一条，并非异动。",
         }
     if episode.state == "resolved" and episode.ended == "new_level":
         return {
@@ -187,7 +187,7 @@ def _summary(episode: Episode, subject: Subject, measured: Measured) -> dict[str
         }
     high = max(measured.expected_high, 1)
     sparse = measured.expected_low == 0 and high == 1
-    many = measured.effect >= MANY_TIMES  # against next to nothing a factor says nothing
+    many = measured.effect > MANY_TIMES
     size = f"{_times(measured.effect)}x, {_times(measured.effect_low)}-{_times(measured.effect_high)}"
     return {
         "en": f"{en}: {measured.negatives} negative texts since {since} UTC, "

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from groundswell import __version__
+from groundswell.control import ControlView
 from groundswell.errors import BadSetting
 from groundswell.markets import is_market
 from groundswell.records import Sensitivity, Watchlist
@@ -128,6 +129,11 @@ def policy(
         trusted=frozenset(settings.trusted_sources),
         single_a_day=single.part(1 if settings.single_partition else SCORED.partitions),
     )  # fmt: skip
+
+
+def policy_by(settings: Settings, directory: Directory, view: ControlView) -> Policy:
+    """By the settings and what people have set until now. Raises BadSetting."""
+    return policy(settings, directory, view.watchlists.values(), view.sensitivities.values())
 
 
 def _own(lists: list[Watchlist], said: list[Sensitivity], directory: Directory) -> dict[str, str | float]:

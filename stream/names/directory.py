@@ -12,10 +12,14 @@ import numpy.typing as npt
 
 from groundswell.markets import MARKET, MARKETS
 from groundswell.reserved import NAMES
+from groundswell.settings import Settings
 from groundswell.topics import TOPIC_NAMES
+from stream.detection import surge
 from stream.detection.scheduled import Schedule, load
 from stream.detection.season import GROUP_ZONES, Slot, local_slots
-from stream.detection.surge import Settings, State
+from stream.names import entities
+from stream.names.pack_answers import Packs
+from stream.names.packs import packs_of
 from stream.names.subjects import Catalogue, names_of
 
 __all__ = ["MARKET", "Directory", "Subject"]
@@ -41,10 +45,10 @@ class Subject:
         """Negatives a minute to expect before anything is known."""
         return _PRIOR_PER_MIN.get(self.kind, _COMPANY_PRIOR_PER_MIN)
 
-    def fresh(self, settings: Settings) -> State:
+    def fresh(self, settings: surge.Settings) -> surge.State:
         """What the detector knows of it before anything is seen."""
         known = replace(settings, prior_dispersion=_MARKET_DISPERSION) if self.kind == "market" else settings
-        return State.new(1, self.prior_per_min, known)
+        return surge.State.new(1, self.prior_per_min, known)
 
 
 class Directory:
@@ -111,3 +115,8 @@ class Directory:
         """The strongest announced event between two moments, in a word; empty where none is."""
         events = self.schedule.of(subject, first_ms, end_ms)
         return events[-1].kind if events else ""
+
+
+def directory_of(settings: Settings) -> Directory:
+    """Everything that these settings make countable. Raises BrokenCatalogue, BrokenPack, BrokenEvents."""
+    return Directory(entities.load_for(settings), Packs(packs_of(settings)).topics, settings.events)

@@ -18,7 +18,9 @@ from groundswell.keys import MINUTE_MS
 from groundswell.records import Row, ScoredBatch, ScoredDocument
 from groundswell.reserved import is_test
 from stream.baselines import Closed
-from stream.detection.detect import HISTORY_STEPS, Detector, Policy, Transition
+from stream.detection.case import HISTORY_STEPS
+from stream.detection.detect import Detector, Transition
+from stream.detection.policy import Policy
 from stream.names.directory import Directory
 from stream.rulebook.rule_watch import RuleWatch
 from stream.rulebook.rules_in_force import InForce

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from groundswell.keys import QUARTER_MS
-from groundswell.records import NEGATIVE
 from stream.detection import surge_reading
 from stream.past.backtest import Play
 from stream.windows import Applied
@@ -75,7 +74,7 @@ class Series:
             if place < 0 or one.document.echo:
                 continue
             for row in one.rows:
-                if row.label == NEGATIVE and not row.unsure:
+                if row.sure_negative:
                     self._negatives[row.subject][place] += 1
 
     def _step(self, start_ms: int) -> None:

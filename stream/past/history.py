@@ -20,7 +20,8 @@ from groundswell.records import ScoredBatch
 from groundswell.telemetry import log
 from stream.baselines import History, Known
 from stream.detection import surge
-from stream.detection.detect import Detector, Policy
+from stream.detection.detect import Detector
+from stream.detection.policy import Policy
 from stream.names.directory import Directory
 from stream.past.backtest import Counted, Item, Play
 from stream.past.past_file import PastFile

@@ -17,6 +17,7 @@ from groundswell.beat import Beat
 from groundswell.clock import Clock
 from groundswell.connect import RedisClient
 from groundswell.control import ControlView
+from groundswell.decisions import Stage
 from groundswell.errors import BadRule, NoSuchRule, RedisAway
 from groundswell.keys import Keys
 from groundswell.records import ControlObject, RuleSet
@@ -199,7 +200,7 @@ class RuleDesk:
 
     async def _aggregates(self) -> list[Beat]:
         try:
-            return [one for one in await beat.beats(self._redis, self._keys) if one.stage == "aggregate"]
+            return [one for one in await beat.beats(self._redis, self._keys) if one.stage == Stage.AGGREGATE]
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisAway(f"Redis does not answer: {type(error).__name__}.") from error
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from groundswell.keys import MINUTE_MS
-from groundswell.records import NEGATIVE
 from groundswell.reserved import is_test
 from stream.rulebook.rules import Sieve
 from stream.windows import Applied
@@ -52,7 +51,7 @@ class Tally:
                 subject = row.subject
                 if (only is not None and subject not in only) or is_test(subject):
                     continue
-                negative = mention if row.label == NEGATIVE and not row.unsure else 0
+                negative = mention if row.sure_negative else 0
                 minutes = cells.get(subject)
                 if minutes is None:
                     minutes = cells[subject] = {}

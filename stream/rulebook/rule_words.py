@@ -118,7 +118,7 @@ def _condition(one: Condition, language: str) -> str:
         case "times_expected":
             return f"{span}内负面{_threshold(one, 'zh', '预期的 ')}"
         case "episodes":
-            whose = "本规则其余条件成立" if one.of == "this-rule" else "负面激增"
+            whose = "本规则其余条件成立" if one.of == "this-rule" else "负面异动"
             return f"{span}内{whose}的次数（含本次）{threshold}"
 
 
@@ -162,7 +162,7 @@ def _value_zh(one: Condition, value: float) -> str:
         case "times_expected":
             return f"{span}内负面为预期的 {value:.1f} 倍"
         case "episodes":
-            return f"{span}内第 {value:.0f} 次{'成立' if one.of == 'this-rule' else '激增'}"
+            return f"{span}内第 {value:.0f} 次{'成立' if one.of == 'this-rule' else '异动'}"
 
 
 def _span_zh(seconds: int) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from alerts import lanes
-from alerts.guard import Rules
+from alerts.guard import Allowed
 from alerts.people import endpoints
 from alerts.receiver import Receiver
 from groundswell import settings as all_settings
@@ -35,7 +35,7 @@ WAIT_S = 70.0
 async def subscribe(found: Stack, receiver: Receiver, url: str, *, drills: bool) -> None:
     asked = AskedEndpoint(url=url, name="takes part" if drills else "does not", channel="webhook", drills=drills)
     box = SecretBox(found.settings.secret_key)
-    endpoint, receiver.secret = await endpoints.made(asked, box, Rules.of(found.settings), SystemClock().now_ms())
+    endpoint, receiver.secret = await endpoints.made(asked, box, Allowed.of(found.settings), SystemClock().now_ms())
     producer = await open_producer(found.settings)
     try:
         await write(producer, found.topology, endpoint)

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from alerts.guard import Rules
+from alerts.guard import Allowed
 from alerts.people import endpoints
 from alerts.receiver import Receiver
 from groundswell import settings as all_settings
@@ -83,7 +83,7 @@ async def push(found: Stack, texts: Iterator[str], *minutes_ago: float) -> None:
 async def subscribe(found: Stack, receiver: Receiver, url: str) -> None:
     asked = AskedEndpoint(url=url, name="desk", channel="webhook", severity="notice")
     box = SecretBox(found.settings.secret_key)
-    endpoint, receiver.secret = await endpoints.made(asked, box, Rules.of(found.settings), SystemClock().now_ms())
+    endpoint, receiver.secret = await endpoints.made(asked, box, Allowed.of(found.settings), SystemClock().now_ms())
     producer = await open_producer(found.settings)
     try:
         await write(producer, found.topology, endpoint)

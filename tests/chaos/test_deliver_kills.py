@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from alerts.deliver import LEASE_MS
-from alerts.lanes import Finish, Lanes, Telling, Wait
+from alerts.lanes import Addressed, Finish, Lanes, Wait
 from alerts.slot import UNWRITTEN_MOST
 from bench.deliver import check
 from bench.deliver_events import Alert, alerts
@@ -264,7 +264,7 @@ async def refused_once(found: Road, endpoint: str, sent: Sequence[Alert]) -> dic
         some = sent[start : start + 500]
         assert await lanes.hold(LEASE_MS)
         for alert in some:
-            telling = Telling(endpoint=endpoint, told=None, event=alert.id, lane=alert.episode)
+            telling = Addressed(endpoint=endpoint, told=None, event=alert.id, lane=alert.episode)
             await lanes.push(alert.episode, now, {alert.id: alert.body}, [telling])
         claims = await lanes.claim(endpoint, now, 60_000, lanes=len(some))
         assert not isinstance(claims, Wait)

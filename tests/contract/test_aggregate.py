@@ -20,7 +20,7 @@ from groundswell.records import NEGATIVE, Bucket, DeadLetter, Row, ScoredBatch, 
 from stream.aggregate import AggregateWork
 from stream.dead_letters import _beside_the_marks
 from stream.detection import surge
-from stream.detection.detect import Policy
+from stream.detection.policy import Policy
 from stream.names import entities
 from stream.names.directory import Directory
 from stream.store import Store

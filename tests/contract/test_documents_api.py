@@ -149,11 +149,11 @@ async def test_an_export_holds_what_the_search_finds(search: Search, form: str) 
 async def test_asking_only_for_the_head_of_an_export_searches_nothing(search: Search) -> None:
     answer = await search.http.head("/api/v1/documents.csv")
     assert (answer.status_code, answer.content) == (200, b"")
-    assert search.sieves.errands == []
+    assert search.sieves.sifts == []
 
 
 async def test_a_late_broker_ends_an_export_with_a_line_that_says_so(search: Search) -> None:
-    async def pieces(_: sifting.Errand) -> AsyncIterator[bytes]:
+    async def pieces(_: sifting.Sift) -> AsyncIterator[bytes]:
         yield b'{"id":"d1"}\n'
         raise BrokerAway
 
@@ -184,9 +184,9 @@ async def test_more_searches_than_there_are_seats_wait_and_are_then_told_to_come
     sieves = sifting.Sieves()
     for _ in range(sifting.AT_ONCE):
         await sieves._seats.acquire()
-    errand = sifting.Errand(options={}, topic="t", query=Query(), bounds=Bounds(1, 1, 1.0))
+    sift = sifting.Sift(options={}, topic="t", query=Query(), bounds=Bounds(1, 1, 1.0))
     with pytest.raises(sifting.TooManySearches) as refused:
-        await sieves.page(errand)
+        await sieves.page(sift)
     assert refused.value.remedy
     await asyncio.sleep(0)
 

@@ -15,12 +15,12 @@ from alerts.lanes import (
     ALL,
     LANE_MOST,
     Accept,
+    Addressed,
     Claim,
     Finish,
     Item,
     Known,
     Lanes,
-    Telling,
     Wait,
     books,
     deliveries,
@@ -84,8 +84,8 @@ HEAD = Head(written_ms=NOW, fired_ms=NOW)
 NEVER = float("inf")
 
 
-def told(endpoint: str, event: str, say: Say = Say.FIRING, *, lane: str = "", sequence: int = 1, **more) -> Telling:
-    return Telling(endpoint=endpoint, told=Told(sequence, say, NOW), event=event, say=say, lane=lane, **more)
+def told(endpoint: str, event: str, say: Say = Say.FIRING, *, lane: str = "", sequence: int = 1, **more) -> Addressed:
+    return Addressed(endpoint=endpoint, told=Told(sequence, say, NOW), event=event, say=say, lane=lane, **more)
 
 
 async def take_in(

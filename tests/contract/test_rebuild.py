@@ -25,7 +25,8 @@ from stream import baselines, generation, rebuild
 from stream.aggregate import CHECKPOINT_MS, AggregateWork
 from stream.baselines import Checkpoint, Closed
 from stream.detection import surge
-from stream.detection.detect import Detector, Policy
+from stream.detection.detect import Detector
+from stream.detection.policy import Policy
 from stream.generation import Generation
 from stream.live import rows
 from stream.names import entities

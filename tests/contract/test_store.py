@@ -22,7 +22,7 @@ from groundswell.errors import Fenced, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_counters, unpack_bucket, unpack_counters
 from groundswell.records import Bucket, DocumentCard
 from stream.detection import surge
-from stream.detection.detect import CARDS
+from stream.detection.cards import CARDS
 from stream.detection.episodes import Episode
 from stream.store import CARDS_SHOWN, UNPACKED, Store, Writes
 from stream.windows import Window

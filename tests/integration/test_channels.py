@@ -12,7 +12,7 @@ import pytest
 
 from alerts.channels import channel_of
 from alerts.channels.contract import Address
-from alerts.guard import Rules
+from alerts.guard import Allowed
 from alerts.mail import MailServer, Server
 from alerts.people import endpoints
 from alerts.people.delivery_log import in_words
@@ -46,7 +46,7 @@ class Street:
     async def open(self) -> None:
         place = (await self.services.start()).removeprefix("http://")
         settings = Settings(deliver_allow=[place], deliver_http=True)
-        self.sender = Sender(Rules.of(settings), SystemClock(), 5.0)
+        self.sender = Sender(Allowed.of(settings), SystemClock(), 5.0)
 
     async def tell(self, channel, *tellings, place: Address | None = None):
         spec, clock = channel_of(channel), SystemClock()
@@ -224,7 +224,7 @@ async def test_a_mail_goes_out_over_tls_to_all_recipients(tmp_path, implicit):
 async def test_an_endpoint_of_three_addresses_is_one_mail_to_three(tmp_path):
     box = SecretBox(new_key())
     asked = AskedEndpoint(url="mailto:desk@bank.example, night@bank.example,chief@bank.example", name="risk")
-    made, _ = await endpoints.made(asked, box, Rules(), 0)
+    made, _ = await endpoints.made(asked, box, Allowed(), 0)
     post = Post(tmp_path)
     outcome = await handed_in(post, await post.open(), mail(to=box.open(made.url, made.id, "url")))
     assert outcome.verdict.outcome is Delivery.SENT

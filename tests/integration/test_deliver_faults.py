@@ -13,7 +13,7 @@ import pytest
 from alerts import deliver
 from alerts.case import Head, Told
 from alerts.guard import LookUps
-from alerts.lanes import Accept, Finish, Lanes, Telling
+from alerts.lanes import Accept, Addressed, Finish, Lanes
 from alerts.record import Recorder
 from alerts.say import Say
 from groundswell.clock import SystemClock
@@ -247,7 +247,7 @@ async def test_five_thousand_that_wait_keep_their_times_through_a_restart_and_de
     now = road.clock.now_ms()
     body = event_bytes()
     for number in range(5_000):
-        telling = Telling(
+        telling = Addressed(
             endpoint="risk", told=Told(1, Say.FIRING, now), event=f"gw_{number}", say=Say.FIRING, lane=f"ep_{number}"
         )
         await lanes.accept(Accept(

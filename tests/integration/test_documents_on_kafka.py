@@ -20,7 +20,7 @@ from dashboard.app import make_app
 from dashboard.archive import sifting
 from dashboard.archive.past import Bounds
 from dashboard.archive.search import Query
-from dashboard.archive.sifting import Errand, Sieves
+from dashboard.archive.sifting import Sieves, Sift
 from dashboard.parts import Parts
 from groundswell.connect import admin_options
 from groundswell.errors import BrokerAway, WrongShape
@@ -147,35 +147,35 @@ async def test_searches_beside_each_other_answer_each_its_own(pages: httpx.Async
 
 async def test_a_reader_who_leaves_gives_the_seat_back(embedded: str, sieves: Sieves) -> None:
     for _ in range(sifting.AT_ONCE + 1):
-        pieces = sieves.pieces(errand(embedded, form="jsonl"))
+        pieces = sieves.pieces(sift(embedded, form="jsonl"))
         assert await anext(pieces)
         await pieces.aclose()  # type: ignore[attr-defined]
-    assert len(json.loads(await sieves.page(errand(embedded)))["items"]) == 50
+    assert len(json.loads(await sieves.page(sift(embedded)))["items"]) == 50
 
 
 async def test_a_searcher_that_was_killed_is_replaced(embedded: str, sieves: Sieves) -> None:
-    await sieves.page(errand(embedded))
+    await sieves.page(sift(embedded))
     for process in sieves._resting:
         process.kill()
         await process.wait()
-    assert json.loads(await sieves.page(errand(embedded)))["items"]
+    assert json.loads(await sieves.page(sift(embedded)))["items"]
 
 
 async def test_a_cursor_of_elsewhere_is_refused_and_the_next_search_answers(embedded: str, sieves: Sieves) -> None:
     with pytest.raises(WrongShape):
-        await sieves.page(errand(embedded, cursor="AAAA"))
-    assert json.loads(await sieves.page(errand(embedded)))["items"]
+        await sieves.page(sift(embedded, cursor="AAAA"))
+    assert json.loads(await sieves.page(sift(embedded)))["items"]
 
 
 async def test_a_broker_that_is_nowhere_is_said_within_its_deadline(sieves: Sieves) -> None:
     with pytest.raises(BrokerAway):
         async with asyncio.timeout(20):
-            await sieves.page(errand("127.0.0.1:1"))
+            await sieves.page(sift("127.0.0.1:1"))
 
 
 async def test_the_searchers_end_with_the_pages(embedded: str) -> None:
     one = Sieves()
-    await one.page(errand(embedded))
+    await one.page(sift(embedded))
     (process,) = one._resting
     await one.close()
     with pytest.raises(ProcessLookupError):
@@ -192,12 +192,12 @@ async def test_a_searcher_whose_pages_died_ends_too() -> None:
         assert await process.wait() == 0
 
 
-def errand(kafka: str, **changes: Any) -> Errand:
+def sift(kafka: str, **changes: Any) -> Sift:
     usual: dict[str, Any] = {
         "options": {"bootstrap.servers": kafka, "log_level": 2},
         "bounds": Bounds(50, 100_000, 5.0),
     }
-    return Errand(topic=TOPIC, query=Query(), **(usual | changes))
+    return Sift(topic=TOPIC, query=Query(), **(usual | changes))
 
 
 async def test_a_real_broker_finds_a_span_by_when_it_came_in(
@@ -230,7 +230,7 @@ async def test_the_right_to_read_one_topic_is_enough_and_its_absence_is_named(tm
         settings = Settings(
             kafka=broker.scram, kafka_security="SASL_SSL", kafka_ca=certificates.ca, kafka_user="dashboard", kafka_password=PASSWORD
         )  # fmt: skip
-        asked = errand("", options=admin_options(settings))
+        asked = sift("", options=admin_options(settings))
         with pytest.raises(BrokerAway) as refused:
             await sieves.page(asked)
         assert "READ" in refused.value.remedy

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from dashboard.control.intake import Intake
+from dashboard.control.pen import Pen
 from groundswell import feedback, feedback_rows
 from groundswell.cli import cli
 from groundswell.clock import SystemClock
@@ -46,10 +46,10 @@ def word(number: int, **more: Any) -> Feedback:
 
 
 async def written(settings: Settings, words: list[Feedback]) -> None:
-    intake = Intake(settings, TOPOLOGY, SystemClock())
+    pen = Pen(settings, TOPOLOGY, SystemClock())
     for one in words:
-        await intake.remark(one)
-    await intake.close()
+        await pen.remark(one)
+    await pen.close()
 
 
 async def tagged(settings: Settings, count: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from alerts.channels import channel_of
 from alerts.channels.contract import Request
-from alerts.guard import Rules
+from alerts.guard import Allowed
 from alerts.send import HEAD_BYTES, Sender
 from groundswell.clock import SystemClock
 from groundswell.decisions import Delivery
@@ -51,8 +51,8 @@ async def receiver(answer: Answer) -> AsyncIterator[tuple[str, list[int]]]:
         await asyncio.gather(*tasks)
 
 
-def rules(url: str) -> Rules:
-    return Rules.of(Settings(deliver_allow=[url.split("/")[2]], deliver_http=True))
+def rules(url: str) -> Allowed:
+    return Allowed.of(Settings(deliver_allow=[url.split("/")[2]], deliver_http=True))
 
 
 async def send(url: str, timeout_s: float = 1.0, times: int = 1):

@@ -506,8 +506,8 @@ async def test_no_write_route_takes_a_request_of_another_site(site: Site, header
             continue
         answer = await site.http.request(method, path, content=b"{}", headers=headers | session(cookie))
         assert answer.status_code == status, (method, path)
-    assert site.intake.written == []
-    assert site.intake.sent == []
+    assert site.pen.written == []
+    assert site.pen.sent == []
 
 
 async def test_another_site_may_link_here_and_use_nothing_up(site: Site) -> None:

@@ -325,7 +325,7 @@ async def test_logs_are_read_no_further_back_than_the_onset(site: Site) -> None:
 async def test_a_comment_is_written_to_the_topic_and_stands_in_the_course(site: Site) -> None:
     answer = await say(site, kind="comment", episode="ep_9a41", text="<b>They deny it</b>", by="lin")
     assert answer.status_code == 201, answer.text
-    ((topic, key, value),) = site.intake.sent
+    ((topic, key, value),) = site.pen.sent
     assert (topic, key) == ("feedback.v1", b"ep_9a41")
     kept = msgspec.json.decode(value, type=Feedback)
     assert (kept.by, kept.subject, kept.onset) == ("lin", SURGE, NOW // MINUTE_MS * MINUTE_MS - 27 * MINUTE_MS)
@@ -348,7 +348,7 @@ async def test_a_label_is_kept_with_the_text_that_it_is_about(site: Site) -> Non
         site, kind="wrong_label", episode="ep_9a41", document="d000", company=SURGE, label="neutral", by="lin"
     )
     assert answer.status_code == 201, answer.text
-    kept = msgspec.json.decode(site.intake.sent[0][2], type=Feedback)
+    kept = msgspec.json.decode(site.pen.sent[0][2], type=Feedback)
     assert (kept.label, kept.said, kept.subject) == ("neutral", "negative", SURGE)
     assert (kept.source, kept.excerpt) == ("wirepress.example", believable.NEWS[0][3])
     assert "Halvorn Motors" in kept.names
@@ -385,11 +385,11 @@ async def test_a_word_that_means_nothing_is_refused_and_not_written(
     answer = await say(site, **body)
     assert (answer.status_code, answer.json()["reason"]) == (status, reason)
     assert answer.json()["remedy"]
-    assert site.intake.sent == []
+    assert site.pen.sent == []
 
 
 async def test_a_broker_that_is_away_is_said_and_nothing_is_shown_as_kept(site: Site) -> None:
-    site.intake.away = True
+    site.pen.away = True
     answer = await say(site, kind="right", episode="ep_9a41")
     assert (answer.status_code, answer.json()["reason"]) == (503, BrokerAway.reason)
     assert (await course(site))["verdict"] == {"right": 0, "not_a_surge": 0}

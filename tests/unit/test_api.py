@@ -115,7 +115,7 @@ async def test_pushed_documents_go_to_their_feed_as_one_message(site: Site) -> N
     answer = await site.http.post("/api/v1/documents?feed=comments", content=body, headers=JSON)
     assert answer.status_code == 202
     assert answer.json() == {"accepted": 2, "topic": "groundswell.comments.v1", "partition": 3, "offset": 41}
-    assert site.intake.sent == [("comments.v1", b"a1", body)]
+    assert site.pen.sent == [("comments.v1", b"a1", body)]
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ async def test_a_bad_push_says_what_is_wrong_and_what_to_do(site: Site, body: by
     answer = await site.http.post("/api/v1/documents", content=body, headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (status, reason)
     assert answer.json()["remedy"]
-    assert site.intake.sent == []
+    assert site.pen.sent == []
 
 
 async def test_a_broker_that_is_away_is_worth_another_try(site: Site) -> None:
-    site.intake.away = True
+    site.pen.away = True
     answer = await site.http.post("/api/v1/documents", content=b'{"text": "x"}', headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (503, "broker_away")
     assert answer.headers["retry-after"]
@@ -153,10 +153,10 @@ async def test_a_broker_that_is_away_is_worth_another_try(site: Site) -> None:
 async def test_an_acknowledgement_is_written_for_an_episode_that_exists(site: Site) -> None:
     answer = await site.http.post("/api/v1/alerts/ep_9a41/ack", content=b'{"by": "lin"}', headers=JSON)
     assert answer.status_code == 202
-    assert [(ack.id, ack.by) for ack in site.intake.written] == [("ep_9a41", "lin")]
+    assert [(ack.id, ack.by) for ack in site.pen.written] == [("ep_9a41", "lin")]
     lost = await site.http.post("/api/v1/alerts/ep_none/ack", content=b"{}", headers=JSON)
     assert lost.status_code == 404
-    assert len(site.intake.written) == 1
+    assert len(site.pen.written) == 1
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_an_acknowledgement_is_written_for_an_episode_that_exists(site: Si
 async def test_only_our_own_pages_and_programs_may_write(site: Site, headers: dict[str, str], status: int) -> None:
     answer = await site.http.post("/api/v1/documents", content=b'{"text": "x"}', headers=headers)
     assert answer.status_code == status
-    assert len(site.intake.sent) == (status == 202)
+    assert len(site.pen.sent) == (status == 202)
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,7 @@ async def test_the_alert_page_tells_everything_without_a_script(site: Site) -> N
 
 async def test_the_language_is_the_one_asked_for_and_is_kept(site: Site) -> None:
     assert 'lang="en"' in (await site.http.get("/alerts", headers={"Accept-Language": "fr, en;q=0.5"})).text
-    assert (
-        "最近的负面声量异常事件"
-        in (await site.http.get("/alerts", headers={"Accept-Language": "en;q=0.3, zh-TW"})).text
-    )
+    assert "最近的负面异动" in (await site.http.get("/alerts", headers={"Accept-Language": "en;q=0.3, zh-TW"})).text
     chosen = await site.http.get("/alerts?lang=zh", headers={"Accept-Language": "en"})
     assert "lang=zh" in chosen.headers["set-cookie"]
     assert 'lang="zh-CN"' in (await site.http.get("/alerts", headers={"Accept-Language": "en"})).text

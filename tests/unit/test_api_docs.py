@@ -1,4 +1,4 @@
-"""docs/api.md lists every route of the API, and no other."""
+"""docs/api.md and its Chinese twin list every route of the API, and no other."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from dashboard import openapi
 from dashboard.alerts import consumers
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-LISTED = set(re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) ([^`?]+)` \|", PAGE, re.MULTILINE))
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("api.md", "api.zh.md")}
 
 
 def shape(path: str) -> str:
@@ -23,11 +23,15 @@ def routes() -> set[tuple[str, str]]:
     return under | others
 
 
-def test_every_route_is_listed_and_every_listed_one_is_served():
-    assert {(method, shape(path)) for method, path in LISTED} == routes() | {("GET", "/live")}
+@pytest.mark.parametrize("page", PAGES)
+def test_every_route_is_listed_and_every_listed_one_is_served(page):
+    listed = re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) ([^`?]+)` \|", PAGES[page], re.MULTILINE)
+    assert {(method, shape(path)) for method, path in listed} == routes() | {("GET", "/live")}
 
 
-@pytest.mark.parametrize("body", re.findall(r"-d '(\{.*?\})'", PAGE, re.DOTALL))
+@pytest.mark.parametrize(
+    "body", [body for page in PAGES.values() for body in re.findall(r"-d '(\{.*?\})'", page, re.DOTALL)]
+)
 def test_the_bodies_shown_are_ones_that_are_taken(body):
     from msgspec import ValidationError, json
 

@@ -19,7 +19,8 @@ from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import Row, ScoredBatch, ScoredDocument, Sensitivity, Source, Tagged, Watchlist
 from groundswell.settings import Settings
 from stream.detection import lines, surge
-from stream.detection.detect import Detector, Policy, Transition
+from stream.detection.detect import Detector, Transition
+from stream.detection.policy import Policy
 from stream.names import entities
 from stream.names.directory import MARKET, Directory
 from stream.past import past_file

@@ -19,7 +19,7 @@ async def test_a_body_that_never_ends_is_refused_after_half_a_minute(monkeypatch
 
     async with open_site() as site:
         answer = await site.http.post("/api/v1/documents", content=endless(), headers=JSON)
-        assert site.intake.sent == []
+        assert site.pen.sent == []
     assert answer.status_code == 408
     assert answer.json()["reason"] == "body_too_slow"
     assert "several requests" in answer.json()["remedy"]

@@ -7,7 +7,7 @@ from bench import chaos_faults, chaos_file
 from bench.chaos_file import MARKET, difference, file, truth
 from groundswell.clock import ManualClock
 from models.scripted import answer
-from stream.ingest import Rules, take
+from stream.ingest import Terms, take
 from stream.topology import Topology
 
 END_MS = 1_700_000_000_000
@@ -71,9 +71,9 @@ def test_a_document_left_out_of_the_file_changes_its_truth() -> None:
 
 
 def test_each_poisoned_message_becomes_one_dead_letter() -> None:
-    rules = Rules(link=lambda _words, _symbols: [], clock=ManualClock(END_MS))
+    terms = Terms(link=lambda _words, _symbols: [], clock=ManualClock(END_MS))
     for message in chaos_file.poison(random.Random(1), END_MS):
-        taken = take(message, "news", "news", 0, 0, rules)
+        taken = take(message, "news", "news", 0, 0, terms)
         assert (len(taken.documents), len(taken.dead)) == (0, 1), message
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from groundswell.records import Document, Mention, Row
 from groundswell.tagging import UNREAD, Polarity, Tag
-from stream.tag import company_rows, places
+from stream.rows import company_rows, places
 
 BAD, CALM, GOOD = Polarity(0.8, 0.15, 0.05, False), Polarity(0.1, 0.8, 0.1, False), Polarity(0.1, 0.2, 0.7, True)
 

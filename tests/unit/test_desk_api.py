@@ -55,7 +55,7 @@ async def test_an_endpoint_is_added_listed_changed_and_removed(site: Site) -> No
     )
     assert (await send(site, "DELETE", f"/endpoints/{made['id']}")).status_code == 204
     assert (await send(site, "GET", f"/endpoints/{made['id']}")).json()["reason"] == "no_such_endpoint"
-    assert [type(one) for one in site.intake.written] == [Endpoint, Endpoint, str]
+    assert [type(one) for one in site.pen.written] == [Endpoint, Endpoint, str]
 
 
 async def test_no_answer_but_the_first_holds_the_address_or_the_secret(site: Site) -> None:
@@ -86,19 +86,19 @@ async def test_an_endpoint_that_cannot_be_is_refused_with_the_remedy(site: Site,
     answer = await send(site, "POST", "/endpoints", body)
     assert (answer.status_code, answer.json()["reason"]) == (400, reason)
     assert answer.json()["remedy"]
-    assert site.intake.written == []
+    assert site.pen.written == []
 
 
 async def test_a_test_asks_deliver_and_a_switch_writes_the_endpoint(site: Site) -> None:
     made = await added(site)
     asked = await send(site, "POST", f"/endpoints/{made['id']}/test?wait_s=0", {"by": "lin"})
     assert (asked.status_code, asked.json()["done"]) == (202, False)
-    errand = site.intake.written[-1]
+    errand = site.pen.written[-1]
     assert isinstance(errand, Errand)
     assert (errand.task, errand.endpoint, errand.by) == ("test", made["id"], "lin")
     replay = await send(site, "POST", f"/endpoints/{made['id']}/replay?wait_s=0", {"since": "2h"})
     assert replay.status_code == 202
-    assert site.intake.written[-1].since == NOW - 7_200_000
+    assert site.pen.written[-1].since == NOW - 7_200_000
     assert (await send(site, "POST", f"/endpoints/{made['id']}/disable", {})).json()["state"] == "disabled"
     assert (await send(site, "POST", f"/endpoints/{made['id']}/enable?wait_s=0")).status_code == 202
     assert site.view.endpoints[made["id"]].disabled is False
@@ -127,7 +127,7 @@ async def test_a_silence_is_made_listed_and_ended(site: Site) -> None:
 async def test_a_silence_of_everything_by_an_empty_body_is_refused(site: Site) -> None:
     answer = await send(site, "POST", "/silences", {"for": "2h"})
     assert (answer.status_code, answer.json()["reason"]) == (400, "wrong_shape")
-    assert site.intake.written == []
+    assert site.pen.written == []
 
 
 async def test_an_acknowledgement_has_a_note_an_assignee_and_a_way_back(site: Site) -> None:
@@ -161,11 +161,11 @@ async def test_no_other_site_may_write_anything(
     site: Site, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     assert (await send(site, method, path, {}, headers)).status_code == status
-    assert site.intake.written == []
+    assert site.pen.written == []
 
 
 async def test_a_broker_that_is_away_is_worth_another_try_and_changes_nothing(site: Site) -> None:
-    site.intake.away = True
+    site.pen.away = True
     answer = await send(site, "POST", "/silences", {"subjects": ["market"], "for": "2h"})
     assert (answer.status_code, answer.json()["reason"]) == (503, "broker_away")
     assert site.view.silences == {}

@@ -19,8 +19,10 @@ from groundswell.decisions import Detected, SubjectState
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import NEGATIVE, NEUTRAL, AlertEvent, Row, ScoredBatch, ScoredDocument
 from stream.detection import surge
-from stream.detection.detect import Detector, Policy, Transition, expectation, family
+from stream.detection.cards import family
+from stream.detection.detect import Detector, Transition, expectation
 from stream.detection.episodes import Episode
+from stream.detection.policy import Policy
 from stream.names import entities
 from stream.names.directory import MARKET, Directory
 from stream.windows import Window, advance, due_steps, fold, is_new
@@ -432,7 +434,7 @@ def test_stories_with_one_headline_are_one_family() -> None:
     def named(**given: Any) -> str:
         stream = Stream()
         stream.say(MONDAY_MS)
-        from stream.detection.detect import card
+        from stream.detection.cards import card
         from stream.windows import Applied
 
         one = msgspec.structs.replace(stream.documents[0], **given)

@@ -73,7 +73,7 @@ def test_a_document_about_a_reserved_subject_is_about_nothing_else():
 def test_reserved_subjects_have_names_and_take_no_part_of_the_budget():
     catalogue = entities.load()
     directory = Directory(catalogue)
-    assert directory[DRILLS[0]].names["zh"] == "告警演练"
+    assert directory[DRILLS[0]].names["zh"] == "演练"
     assert len(directory) == len(catalogue) + 22 + 1 + len(MARKETS)
 
 

@@ -49,7 +49,7 @@ async def test_an_address_of_each_channel_is_known_for_what_it_is_and_nothing_is
     found = await judged(site, url=ADDRESSES[channel], channel=named)
     assert (found["ok"], found["channel"]) == (True, channel)
     assert "0f1e2d" not in found["shown"]
-    assert site.intake.written == []
+    assert site.pen.written == []
 
 
 @pytest.mark.parametrize(

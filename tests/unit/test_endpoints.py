@@ -6,7 +6,7 @@ import pytest
 
 from alerts.channels import email
 from alerts.channels.posting import NotThisChannel
-from alerts.guard import LookUps, Rules
+from alerts.guard import Allowed, LookUps
 from alerts.people import endpoints
 from alerts.signing import public_key_of
 from groundswell.asked import AskedEndpoint, AskedRotation, EndpointChange
@@ -26,7 +26,7 @@ def look_ups(*answers: str) -> LookUps:
 
 async def made(box: SecretBox = BOX, answers: tuple[str, ...] = ("93.184.216.34",), **asked):
     wanted = AskedEndpoint(**{"url": URL, "name": "risk"} | asked)
-    return await endpoints.made(wanted, box, Rules(), NOW, look_ups(*answers))
+    return await endpoints.made(wanted, box, Allowed(), NOW, look_ups(*answers))
 
 
 async def test_a_webhook_gets_a_secret_and_holds_its_address_sealed():
@@ -92,7 +92,7 @@ async def test_an_endpoint_may_be_up_to_twenty_mail_addresses_each_once_and_show
     twenty, _ = await made(url=",".join(f"a{i}@bank.com" for i in range(20)), channel="email")
     assert len(email.addresses(BOX.open(twenty.url, twenty.id, "url"))) == 20
     assert twenty.shown == "mailto:a…@bank.com,a…@bank.com,a…@bank.com,+17"
-    moved = await endpoints.changed(twenty, EndpointChange(url="mailto:chief@bank.com"), BOX, Rules(), look_ups())
+    moved = await endpoints.changed(twenty, EndpointChange(url="mailto:chief@bank.com"), BOX, Allowed(), look_ups())
     assert moved.shown == "mailto:c…@bank.com"
 
 
@@ -113,13 +113,13 @@ async def test_with_v1a_the_receiver_holds_a_public_key_only():
 async def test_a_change_leaves_what_was_not_asked_for_and_judges_a_new_address():
     endpoint, _ = await made(subjects=["XNAS:AAPL"], repeat_s=600)
     changed = await endpoints.changed(
-        endpoint, EndpointChange(severity="critical", subjects=[]), BOX, Rules(), look_ups()
+        endpoint, EndpointChange(severity="critical", subjects=[]), BOX, Allowed(), look_ups()
     )
     assert (changed.severity, changed.subjects, changed.repeat_s, changed.url) == ("critical", [], 600, endpoint.url)
-    moved = await endpoints.changed(endpoint, EndpointChange(url="https://new.bank.com/in"), BOX, Rules(), look_ups())
+    moved = await endpoints.changed(endpoint, EndpointChange(url="https://new.bank.com/in"), BOX, Allowed(), look_ups())
     assert BOX.open(moved.url, moved.id, "url") == "https://new.bank.com/in"
     with pytest.raises(AddressRefused):
-        await endpoints.changed(endpoint, EndpointChange(url="https://127.0.0.1/"), BOX, Rules(), look_ups())
+        await endpoints.changed(endpoint, EndpointChange(url="https://127.0.0.1/"), BOX, Allowed(), look_ups())
 
 
 async def test_after_a_rotation_both_secrets_open_until_the_old_ones_hours_are_over():

@@ -12,10 +12,10 @@ from alerts.addresses import is_public, parse
 from alerts.channels.contract import Request
 from alerts.channels.webhook import verdict
 from alerts.guard import (
+    Allowed,
     ConnectionRefusedByGuard,
     GuardedResolver,
     LookUps,
-    Rules,
     UrlRefused,
     check_url,
     guarded_socket,
@@ -26,7 +26,7 @@ from groundswell.decisions import Delivery
 from groundswell.errors import BadSetting
 from groundswell.settings import Settings
 
-CLOSED = Rules()
+CLOSED = Allowed()
 
 ADDRESS = """127.0.0.1 0.0.0.0 10.0.0.1 100.64.0.1 100.100.100.200 169.254.169.254/latest/meta-data/
 169.254.170.2 168.63.129.16 172.16.0.1 172.31.255.254 192.0.0.192 192.88.99.1 192.168.1.1 198.18.0.1
@@ -142,7 +142,7 @@ def test_any_text_is_refused_or_names_a_public_place(text):
     ],
 )
 def test_only_what_the_operator_allowed_is_an_exception_and_metadata_never(allow, http, url, fine):
-    rules = Rules.of(Settings(deliver_allow=allow, deliver_http=http))
+    rules = Allowed.of(Settings(deliver_allow=allow, deliver_http=http))
     if fine:
         assert check_url(url, rules).url == url
     else:
@@ -153,7 +153,7 @@ def test_only_what_the_operator_allowed_is_an_exception_and_metadata_never(allow
 @pytest.mark.parametrize("entry", ["127.0.0.1", "host:", ":9000", "host:0", "host:70000", "host:https"])
 def test_an_exception_that_cannot_be_read_stops_the_start(entry):
     with pytest.raises(BadSetting, match="deliver_allow"):
-        Rules.of(Settings(deliver_allow=[entry]))
+        Allowed.of(Settings(deliver_allow=[entry]))
 
 
 def test_what_dns64_makes_of_a_public_address_is_public():
@@ -252,7 +252,7 @@ async def test_a_literal_that_the_resolver_is_never_asked_about_is_stopped_at_th
     runner, port = await serve(inside)
     monkeypatch.setattr("alerts.guard.PORTS", {"https": frozenset({443}), "http": frozenset({port})})
     monkeypatch.setattr("alerts.guard._check_host", lambda *_: None)
-    sender = Sender(Rules(http=True), SystemClock(), 2.0)
+    sender = Sender(Allowed(http=True), SystemClock(), 2.0)
     outcome = await sender.send("hook", Request(f"http://127.0.0.1:{port}/", {}, b"{}"), verdict)
     await sender.close()
     await runner.cleanup()
@@ -268,7 +268,7 @@ async def test_rebinding_between_the_check_and_the_connection_reaches_nothing(mo
     """The resolver's answer is swapped behind its back: the socket factory still sees the very address."""
     inside = Inside()
     runner, port = await serve(inside)
-    rules = Rules(names=frozenset(), networks=(), http=True)
+    rules = Allowed(names=frozenset(), networks=(), http=True)
     monkeypatch.setattr("alerts.guard.PORTS", {"https": frozenset({443}), "http": frozenset({port})})
 
     async def deceived(self, host, port=0, family=socket.AF_UNSPEC):
@@ -287,7 +287,7 @@ async def test_a_name_that_answers_well_first_and_inward_later_is_refused_later(
     look_ups = answers(["127.0.0.2"], ["127.0.0.1"])
     inside = Inside()
     runner, port = await serve(inside)
-    rules = Rules.of(Settings(deliver_allow=[f"127.0.0.2:{port}"], deliver_http=True))
+    rules = Allowed.of(Settings(deliver_allow=[f"127.0.0.2:{port}"], deliver_http=True))
     monkeypatch.setattr("alerts.guard.INNER_NAMES", frozenset())
     sender = Sender(rules, SystemClock(), 2.0, look_ups)
     first = await sender.send("hook", Request(f"http://good.com:{port}/", {}, b"{}"), verdict)
@@ -305,7 +305,9 @@ async def test_a_redirect_inward_is_not_followed(status):
     door_runner, door_port = await serve(door)
     inside_runner, inside_port = await serve(inside)
     door.status, door.location = status, f"http://127.0.0.1:{inside_port}/"
-    rules = Rules.of(Settings(deliver_allow=[f"127.0.0.1:{door_port}", f"127.0.0.1:{inside_port}"], deliver_http=True))
+    rules = Allowed.of(
+        Settings(deliver_allow=[f"127.0.0.1:{door_port}", f"127.0.0.1:{inside_port}"], deliver_http=True)
+    )
     sender = Sender(rules, SystemClock(), 2.0)
     outcome = await sender.send("hook", Request(f"http://127.0.0.1:{door_port}/", {}, b"{}"), verdict)
     await sender.close()
@@ -321,7 +323,7 @@ async def test_the_environments_proxy_is_not_obeyed(monkeypatch):
     door_runner, door_port = await serve(door)
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy_port}")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy_port}")
-    rules = Rules.of(Settings(deliver_allow=[f"127.0.0.1:{door_port}"], deliver_http=True))
+    rules = Allowed.of(Settings(deliver_allow=[f"127.0.0.1:{door_port}"], deliver_http=True))
     sender = Sender(rules, SystemClock(), 2.0)
     outcome = await sender.send("hook", Request(f"http://127.0.0.1:{door_port}/", {}, b"{}"), verdict)
     await sender.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from groundswell.clock import ManualClock
 from groundswell.records import DeadLetter, Document, Mention, Source
 from groundswell.settings import Settings
-from stream.ingest import Intake, Rules, take
+from stream.ingest import Taken, Terms, take
 from stream.names import entities
 
 NOW_MS = 1_770_000_000_000  # 2026-02-02T02:40:00Z
@@ -29,14 +29,14 @@ def real_links(words: str, symbols: list[str]) -> list[Mention]:
     return entities.link(CATALOGUE, words, symbols)
 
 
-def rules(**changes) -> Rules:
-    return Rules(**({"link": no_links, "clock": ManualClock(NOW_MS)} | changes))
+def terms(**changes) -> Terms:
+    return Terms(**({"link": no_links, "clock": ManualClock(NOW_MS)} | changes))
 
 
-def taken(value: object, **changes) -> Intake:
+def taken(value: object, **changes) -> Taken:
     """What `take` makes of bytes, or of anything else written as JSON."""
     raw = value if isinstance(value, bytes) or value is None else json.dumps(value).encode()
-    return take(raw, "t.news.v1", "news", 3, 41, rules(**changes))
+    return take(raw, "t.news.v1", "news", 3, 41, terms(**changes))
 
 
 def only(value: object, **changes) -> Document:
@@ -400,7 +400,7 @@ likely = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-def assert_whole(value: bytes, *, event_time: bool = False) -> Intake:
+def assert_whole(value: bytes, *, event_time: bool = False) -> Taken:
     """What must hold of every message: it is accounted for, and all that comes of it can be written and read again."""
     intake = taken(value, link=real_links, event_time=event_time)
     assert intake.read == len(intake.documents) + len(intake.dead) >= 1

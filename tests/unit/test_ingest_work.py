@@ -21,7 +21,7 @@ from groundswell.records import DeadLetter, Document, Source
 from groundswell.settings import Settings
 from stream import ingest_work
 from stream.crashes import Died, RedisCrashes
-from stream.ingest import Rules
+from stream.ingest import Terms
 from stream.ingest_work import IngestWork, together
 from stream.intake import BATCH_BYTES, BATCH_RECORDS, batches
 from stream.topology import DEAD_LETTERS, DOCUMENTS, NEWS, Topology
@@ -80,8 +80,8 @@ class Broker:
 
 
 def working(broker: Broker, redis: Any) -> IngestWork:
-    rules = Rules(link=lambda _words, _symbols: [], clock=ManualClock(NOW_MS))
-    return IngestWork(Settings(), TOPOLOGY, rules, redis, broker)  # type: ignore[arg-type]
+    terms = Terms(link=lambda _words, _symbols: [], clock=ManualClock(NOW_MS))
+    return IngestWork(Settings(), TOPOLOGY, terms, redis, broker)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -256,15 +256,15 @@ def test_another_endpoint_that_is_down_is_named_with_what_is_known_of_it():
     subject = AlertSubject(id="endpoint:hook_1", kind="system", names={"en": "risk-feishu", "zh": "风控飞书群"})
     summary = {"en": "It refuses our signature.", "zh": "对方拒绝签名。"}
     said = whole(Say.DISABLED, "zh", subject=subject, summary=summary)
-    assert said == "【通道中断】风控飞书群：预警已无法送达 对方拒绝签名。"
+    assert said == "【端点中断】风控飞书群：预警已无法送达 对方拒绝签名。"
 
 
 def test_a_missed_drill_is_no_drill():
-    subject = AlertSubject(id="TEST:DRILL1", kind="system", names={"en": "Fire drill", "zh": "告警演练"})
-    said = {"en": "A fire drill brought no alert.", "zh": "演练没有触发告警。"}
+    subject = AlertSubject(id="TEST:DRILL1", kind="system", names={"en": "Fire drill", "zh": "演练"})
+    said = {"en": "A fire drill brought no alert.", "zh": "演练没有触发预警。"}
     told = telling(subject=subject, summary=said, test=True, severity="critical")
     assert notice_of(told, "en").title == "[Critical] Groundswell: Fire drill"
-    assert notice_of(told, "zh").sentences == ("演练没有触发告警。",)
+    assert notice_of(told, "zh").sentences == ("演练没有触发预警。",)
     assert notice_of(told, "zh").tone == "critical"
 
 

@@ -284,7 +284,7 @@ async def test_the_first_paint_is_as_the_reader_prefers(site: Site) -> None:
 async def test_a_silence_of_a_subject_is_told_beside_its_alerts(site: Site) -> None:
     body = json.dumps({"subjects": ["XTST:HLVN"], "for": "1h"}).encode()
     assert (await site.http.post("/api/v1/silences", content=body, headers=JSON)).status_code == 201
-    for thing in site.intake.written:
+    for thing in site.pen.written:
         site.view.apply(thing.id, msgspec.json.encode(thing))
     (told,) = (await site.http.get("/api/v1/overview")).json()["silenced"]
     assert (told["subjects"], told["until"]) == (["XTST:HLVN"], NOW + HOUR_MS)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from alerts.case import Case, Decision, Head, Told
 from alerts.pipeline import after, decide, spoken
 from alerts.say import Say
+from alerts.stages import silent_until
 from groundswell.decisions import Delivery
 from groundswell.records import Acknowledgement, CauseCount, Endpoint, QuietHours, Secret, Silence
 from groundswell.reserved import CANARY, DRILLS
@@ -29,13 +30,15 @@ def silence(subjects: list[str] = [], until: int = NOW + HOUR, **more) -> Silenc
 
 
 def case(kind: str = "alert.firing", sequence: int = 1, **more) -> Case:
-    ours = {"endpoint", "now", "told", "ack", "silences", "inhibited", "keep_alive_s", "late", "gone", "head"}
+    ours = {"endpoint", "now", "told", "ack", "inhibited", "keep_alive_s", "late", "gone", "head"}
+    silences = more.pop("silences", ())
     given = {
         "head": Head(written_ms=NOW, fired_ms=NOW), "endpoint": endpoint(), "now": NOW, "told": Told(),
         **{name: value for name, value in more.items() if name in ours},
     }  # fmt: skip
     fields = {name: value for name, value in more.items() if name not in ours}
-    return Case(event=alert_event(kind, sequence, **fields), **given)
+    event = alert_event(kind, sequence, **fields)
+    return Case(event=event, silent_until=silent_until(event.data, silences, given["now"]), **given)
 
 
 def ack(at: int = NOW) -> Acknowledgement:

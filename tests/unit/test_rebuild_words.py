@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from groundswell.cli import cli
 from groundswell.errors import BadSetting
-from stream.aggregate import standing
+from stream.part import standing
 from stream.rebuild import Plan, Rebuild
 
 

@@ -69,7 +69,7 @@ async def test_a_text_of_rules_is_said_in_words_and_each_wrong_one_is_named_with
     assert [one["id"] for one in said["rules"]] == ["loud"]
     assert "65" in said["rules"][0]["means"]["en"] or said["rules"][0]["subjects"] > 0
     assert "30 条" in said["rules"][0]["means"]["zh"]
-    assert not site.intake.written
+    assert not site.pen.written
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ async def test_a_text_that_is_no_rules_is_refused_in_words(site: Site, text: str
     assert (said["ok"], said["rules"], said["errors"][0]["line"]) == (False, [], line)
     refused = await send(site, "POST", "/rules", {"text": text})
     assert (refused.status_code, refused.json()["reason"]) == (400, "bad_rule")
-    assert not site.intake.written
+    assert not site.pen.written
 
 
 async def test_a_rule_is_saved_under_its_id_where_it_is_and_taken_away_alone(site: Site) -> None:
@@ -256,11 +256,11 @@ async def test_what_cannot_be_is_a_problem_with_a_remedy_and_writes_nothing(
     answer = await send(site, method, path, body)
     assert (answer.status_code, answer.json()["reason"]) == (status, reason), answer.text
     assert answer.json()["remedy"]
-    assert not site.intake.written
+    assert not site.pen.written
 
 
 async def test_a_broker_that_is_away_is_said_and_nothing_looks_written(site: Site) -> None:
-    site.intake.away = True
+    site.pen.away = True
     answer = await send(site, "PUT", "/watchlists/desk", {"subjects": ["XNAS:AAPL"]})
     assert (answer.status_code, answer.json()["reason"]) == (503, "broker_away")
     assert not site.view.watchlists
@@ -416,4 +416,4 @@ async def test_nothing_is_shown_or_written_before_what_people_have_set_is_read(s
     ):
         answer = await send(site, method, path, body)
         assert (answer.status_code, answer.json()["reason"]) == (503, "control_not_read")
-    assert not site.intake.written
+    assert not site.pen.written

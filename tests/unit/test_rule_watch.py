@@ -15,7 +15,8 @@ from groundswell.keys import MINUTE_MS
 from groundswell.records import NEGATIVE, NEUTRAL, POSITIVE, AlertEvent, Row, RuleSet, ScoredBatch, ScoredDocument
 from groundswell.times import parse_ms
 from stream.detection import surge
-from stream.detection.detect import Detector, Policy, Transition
+from stream.detection.detect import Detector, Transition
+from stream.detection.policy import Policy
 from stream.detection.usual import usual
 from stream.names import entities
 from stream.names.directory import Directory

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.archive.search import Query, glance, matcher, query, terms, verdict
+from dashboard.archive.search import Query, glance, matcher, query, stance, terms
 from groundswell.errors import WrongShape
 from groundswell.records import Mention, Row, Tagged
 from groundswell.reserved import CANARY
@@ -94,7 +94,7 @@ def test_every_word_finds_the_text_that_is_that_word(word: str) -> None:
 )
 def test_a_subject_has_the_polarity_that_its_counts_took(subject: str, label: str | None) -> None:
     one = document(1, label="neutral", companies=APPLE)
-    said = verdict(one, subject)
+    said = stance(one, subject)
     assert (said.label if said else None) == label
     assert finds(Query(subject=subject), one) is (label is not None)
 

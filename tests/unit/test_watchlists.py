@@ -15,7 +15,8 @@ from groundswell.control import ControlView
 from groundswell.errors import GroundswellError
 from groundswell.markets import is_market
 from groundswell.settings import Settings
-from stream.aggregate import AggregateWork, policy
+from stream.aggregate import AggregateWork
+from stream.detection import lines
 from stream.detection.detect import Detector
 from stream.detection.list_desk import ListDesk
 from stream.topology import Topology
@@ -115,7 +116,7 @@ def test_what_cannot_be_is_refused_with_what_to_do(said: Any, line: tuple[str, .
 def test_aggregate_judges_the_steps_that_follow_by_what_was_set(said: Any) -> None:
     work = AggregateWork(
         Topology("ns"), cast("Any", None), cast("Any", None), DIRECTORY, POLICY, ManualClock(SURGE_MS), idle_s=60.0, view=said.view,
-        judged_by=partial(policy, Settings(), DIRECTORY),
+        judged_by=partial(lines.policy_by, Settings(), DIRECTORY),
     )  # fmt: skip
     part = cast("Any", SimpleNamespace(detector=Detector(work.policy_now(), DIRECTORY)))
     work._judge_by(part)
