@@ -79,6 +79,9 @@ train: setup ## the bundled model from the data sets in a folder: make train DAT
 pictures: setup ## the pictures of the README anew, from a running demo; needs the browser of `make services`
 	$(PY) scripts/pictures.py
 
+cases: setup ## the pictures of docs/cases.md anew, and the figures it quotes; needs the browser of `make services`
+	$(PY) scripts/cases.py
+
 reference: setup ## docs/reference/ anew, from the code
 	$(PY) scripts/reference.py
 

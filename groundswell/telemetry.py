@@ -20,6 +20,9 @@ RECORDS = Counter(
     "groundswell_records", "Inputs by what became of them; read = the sum of the fates.", ["stage", "fate"]
 )
 DEAD_LETTERS = Counter("groundswell_dead_letters", "Inputs refused, by reason.", ["stage", "reason"])
+DROPPED = Counter(
+    "groundswell_records_dropped", "Dropped by Kafka before this stage read them: the retention is too short.", ["stage"]
+)
 IN_FLIGHT = Gauge(
     "groundswell_records_in_flight", "Read and not yet lasting. A rise means the stage behind is slow.", ["stage"]
 )
@@ -85,6 +88,7 @@ def at_zero(stage: str) -> None:
             RECORDS.labels(stage, fate)
     for reason in sorted({refused.reason for refused in every(Refused)}):
         DEAD_LETTERS.labels(stage, reason)
+    DROPPED.labels(stage)
     for outcome in ("alerted", "missed") if stage == Stage.DELIVER else ():
         DRILLS.labels(outcome)
     for outcome in ("sent", "unsent") if stage == Stage.DASHBOARD else ():

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from groundswell.clock import Clock
-from groundswell.errors import Fatal, Fenced, Misconfigured, Poison, PoisonFlood, RecordTooLarge, Retryable
-from groundswell.telemetry import log
+from groundswell.errors import BrokerAway, Fatal, Fenced, Misconfigured, Poison, PoisonFlood, RecordTooLarge, Retryable
+from groundswell.telemetry import DROPPED, log
 from groundswell.text import safe
 from stream.crashes import Crashes, Footing
 
@@ -76,12 +77,14 @@ class Lane:
 
     def __init__(
         self, partition: TopicPartition, consumer: AIOKafkaConsumer, work: Work, clock: Clock, bounds: Bounds,
-        crashes: Crashes | None = None,
+        crashes: Crashes | None = None, stage: str = "",
     ) -> None:  # fmt: skip
+        self._stage = stage
         self.partition, self.number = partition, int(partition.partition)
         self.queue: deque[Record] = deque()
         self.queued_bytes = 0
         self.read_to = -1  # offset after the last record queued
+        self._expected = -1  # what was committed when this lane began; -1: not asked
         self.done: deque[tuple[float, int]] = deque()  # when, and the offset below which all became lasting then
         self.committed: int | None = None
         self.leaving = False  # no new batch is begun
@@ -104,6 +107,7 @@ class Lane:
 
     def add(self, records: Sequence[Record], bytes_each: int) -> None:
         """Queue what was read. `bytes_each`: this lane's part of what all may hold; a full lane is read no further."""
+        self._miss(records[0].offset, max(self.read_to, self._expected))
         self.queue.extend(records)
         self.queued_bytes += sum(len(record.value or b"") for record in records)
         self.read_to = records[-1].offset + 1
@@ -112,6 +116,24 @@ class Lane:
         if not self._paused and self._full():
             self._consumer.pause(self.partition)
             self._paused = True
+
+    async def _expect(self) -> None:
+        """What comes first, or has come already, follows what was committed last."""
+        try:
+            self._expected = await self._consumer.committed(self.partition) or 0
+        except KafkaError as error:
+            raise BrokerAway(f"Asking for what is committed failed: {error!r}.") from error
+        if self.queue:
+            self._miss(self.queue[0].offset, self._expected)
+
+    def _miss(self, first: int, expected: int) -> None:
+        """Neither `documents` nor `scored` is compacted: a gap is what Kafka dropped before it was read. At 0 nobody had begun."""
+        if 0 < expected < first:
+            DROPPED.labels(self._stage).inc(first - expected)
+            log().error(
+                "records_dropped", partition=self.number, offset=expected, records=first - expected,
+                hint="Kafka dropped them before they were read: raise the retention of this topic.",
+            )  # fmt: skip
 
     def _full(self, part: float = 1.0) -> bool:
         return len(self.queue) >= self._bounds.queue_records * part or self.queued_bytes >= self._bytes * part
@@ -248,6 +270,8 @@ class Lane:
             return
         self._taken_up = True
         if start is None:  # what is queued has not been worked on: go on with it
+            if self._expected < 0:
+                await self._expect()
             return
         # In one breath with the seek: what the reader queued meanwhile is of the old place.
         self._consumer.seek(self.partition, start)

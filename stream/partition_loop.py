@@ -126,7 +126,7 @@ class PartitionLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         for partition in assigned:
-            lane = Lane(partition, self._consumer, self._work, self._clock, self._bounds, self._crashes)
+            lane = Lane(partition, self._consumer, self._work, self._clock, self._bounds, self._crashes, self._stage)
             self._lanes[partition] = lane
             if self._stopping.is_set():
                 lane.leave()

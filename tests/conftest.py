@@ -3,6 +3,7 @@
 Under CI=true a missing service is a failure. `make services` starts what these look for. Data sets are never demanded.
 """
 
+import csv
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from typing import NoReturn
 
 import pytest
 import redis
+import structlog
 
 KAFKA = "127.0.0.1:19092"
 REDIS = "redis://127.0.0.1:16379"
@@ -53,6 +55,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         told = sorted((items[place] for place in places), key=lambda item: item.reportinfo()[1] or 0)
         for place, item in zip(places, told, strict=True):
             items[place] = item
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """What Python keeps for the whole process is for the next test as it was: how the log is written, how long a CSV cell may be."""
+    cell_chars = csv.field_size_limit()
+    yield
+    csv.field_size_limit(cell_chars)
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ async def test_a_place_that_the_topic_does_not_hold_is_read_from_the_oldest_reco
     assert all(work.done[n] == list(range(100)) for n in range(PARTITIONS))
 
 
-async def test_what_kafka_dropped_before_it_was_read_is_skipped_and_the_rest_is_read(
+async def test_what_kafka_dropped_before_it_was_read_is_told_and_the_rest_is_read(
     kafka_address: str, topic_prefix: str
 ) -> None:
     """Real Kafka only: the embedded broker drops nothing."""
@@ -227,15 +227,23 @@ async def test_what_kafka_dropped_before_it_was_read_is_skipped_and_the_rest_is_
     stored, committed = Work(start=lambda _partition: 10), Work()
     (cut,) = client.delete_records([TopicPartition(topic, 1, 40)]).values()
     await asyncio.to_thread(cut.result, 10)
-    async with running(settings, topic, stored):
-        await until(lambda: stored.count == 2 * 90 + 60)
+    with capture_logs() as logged:
+        async with running(settings, topic, stored):
+            await until(lambda: stored.count == 2 * 90 + 60)
+    assert [(one["partition"], one["offset"], one["records"]) for one in told(logged)] == [(1, 10, 30)]
     assert [stored.done[n][0] for n in range(PARTITIONS)] == [10, 40, 10]
     await write(settings, topic, 100, start=100)
     (cut,) = client.delete_records([TopicPartition(topic, 1, 140)]).values()
     await asyncio.to_thread(cut.result, 10)
-    async with running(settings, topic, committed):
-        await until(lambda: committed.count == 2 * 100 + 60)
+    with capture_logs() as logged:
+        async with running(settings, topic, committed):
+            await until(lambda: committed.count == 2 * 100 + 60)
+    assert [(one["partition"], one["offset"], one["records"]) for one in told(logged)] == [(1, 100, 40)]
     assert [committed.done[n][0] for n in range(PARTITIONS)] == [100, 140, 100]
+
+
+def told(logged: Sequence[Any]) -> list[Any]:
+    return [line for line in logged if line["event"] == "records_dropped"]
 
 
 async def test_idle_says_when_the_end_has_been_reached(place: tuple[Settings, str]) -> None:

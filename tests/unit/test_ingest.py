@@ -176,9 +176,9 @@ def test_a_long_payload_is_cut_and_says_so():
 
 
 def test_deep_nesting_is_refused_in_a_moment():
-    started = time.perf_counter()
+    started = time.process_time()
     refused(b"[" * 500_000 + b"]" * 500_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 # -- odd, but accepted -------------------------------------------------------------------------------------------------

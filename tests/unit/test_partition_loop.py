@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from groundswell.clock import ManualClock
 from groundswell.errors import BrokerAway, Fenced, Poison, PoisonFlood, ProduceFailed, RedisAway, Stuck
+from groundswell.telemetry import DROPPED
 from stream.crashes import Died
 from stream.partition_loop import Bounds, PartitionLoop
 
@@ -57,6 +58,7 @@ class Consumer:
         self.fetched = False
         self.broken: BaseException | None = None
         self.commit_fails = False
+        self.committed_before: int | None = None  # by another process
         self._at_once = at_once
         self._listener: Any = None
 
@@ -109,9 +111,17 @@ class Consumer:
             raise CommitFailedError
         self.commits.append(dict(offsets))
 
+    async def committed(self, partition: TopicPartition) -> int | None:
+        return self.last_committed.get(partition.partition, self.committed_before)
+
+    def drop(self, partition: int, below: int) -> None:
+        """As a broker does whose retention has run out: who stands below is given what comes next."""
+        at = TopicPartition(TOPIC, partition)
+        self.positions[at] = max(self.positions[at], below)
+
     @property
-    def committed(self) -> dict[int, int]:
-        """The last offset committed, by partition."""
+    def last_committed(self) -> dict[int, int]:
+        """By partition."""
         found: dict[int, int] = {}
         for offsets in self.commits:
             found |= {partition.partition: offset for partition, offset in offsets.items()}
@@ -219,6 +229,35 @@ async def test_each_partition_is_worked_on_in_offset_order_without_a_hole() -> N
     assert max(len(offsets) for _, offsets in work.calls) <= QUICK.batch_records
 
 
+@pytest.mark.parametrize("own_place", [False, True], ids=["committed place", "place of its own"])
+async def test_records_that_kafka_dropped_before_they_were_read_are_told_and_counted(own_place: bool) -> None:
+    consumer, work = Consumer(), Recorder(starts={0: 10} if own_place else {})
+    consumer.write(0, 100)
+    consumer.committed_before = 10
+    if own_place:  # a seek to what is no longer there leads to the oldest
+        consumer.seek = lambda partition, _offset: consumer.drop(partition.partition, 40)  # type: ignore[method-assign]
+    consumer.drop(0, 40)
+    before = DROPPED.labels(TOPIC)._value.get()
+    with capture_logs() as logged:
+        async with Running(consumer, work) as running:
+            await running.until(lambda: work.done[0] == list(range(40, 100)))
+    told = [(line["offset"], line["records"]) for line in logged if line["event"] == "records_dropped"]
+    assert told == [(10, 30)]
+    assert DROPPED.labels(TOPIC)._value.get() - before == 30
+
+
+@pytest.mark.parametrize("committed_before", [None, 0, 40])
+async def test_a_new_group_and_one_that_stands_where_it_stopped_have_lost_nothing(committed_before: int | None) -> None:
+    consumer, work = Consumer(), Recorder()
+    consumer.write(0, 100)
+    consumer.committed_before = committed_before
+    consumer.drop(0, 40)
+    with capture_logs() as logged:
+        async with Running(consumer, work) as running:
+            await running.until(lambda: work.done[0] == list(range(40, 100)))
+    assert [line for line in logged if line["event"] == "records_dropped"] == []
+
+
 async def test_nothing_is_committed_before_process_has_returned() -> None:
     gate = asyncio.Event()
     consumer = Consumer()
@@ -229,8 +268,8 @@ async def test_nothing_is_committed_before_process_has_returned() -> None:
         await asyncio.sleep(0.05)  # five commit intervals
         assert consumer.commits == []
         gate.set()
-        await running.until(lambda: consumer.committed == {0: 5})
-    assert consumer.committed == {0: 5}
+        await running.until(lambda: consumer.last_committed == {0: 5})
+    assert consumer.last_committed == {0: 5}
 
 
 async def test_a_retryable_error_brings_the_same_records_again_after_growing_pauses() -> None:
@@ -243,7 +282,7 @@ async def test_a_retryable_error_brings_the_same_records_again_after_growing_pau
 
     work = Recorder(before=before)
     async with Running(consumer, work) as running:
-        await running.until(lambda: consumer.committed == {0: 7})
+        await running.until(lambda: consumer.last_committed == {0: 7})
         assert work.calls == [(0, list(range(7)))] * 4
         assert running.clock.monotonic_s() == pytest.approx(sum(QUICK.retry_s[:3]))
     assert work.done[0] == list(range(7))
@@ -261,7 +300,7 @@ async def test_a_fenced_partition_is_taken_up_anew_and_read_from_where_the_store
 
     work.before = before
     async with Running(consumer, work) as running:
-        await running.until(lambda: consumer.committed == {0: 40})
+        await running.until(lambda: consumer.last_committed == {0: 40})
     assert work.taken_up == [0, 0]
     assert consumer.seeks == [(0, 0), (0, 12)]
     assert work.done[0] == [*range(20), *range(12, 40)]
@@ -308,7 +347,7 @@ async def test_two_owners_that_fence_each_other_wait_between_their_tries() -> No
             raise fences.pop()
 
     async with Running(consumer, Recorder(before=before, starts={0: 0})) as running:
-        await running.until(lambda: consumer.committed == {0: 1})
+        await running.until(lambda: consumer.last_committed == {0: 1})
         assert running.clock.monotonic_s() == pytest.approx(sum(QUICK.retry_s[:4]))
 
 
@@ -317,7 +356,7 @@ async def test_a_redis_that_is_away_when_a_partition_comes_does_not_end_the_proc
     consumer.write(0, 4)
     work = Recorder(starts={0: 2}, assigned_raises=[RedisAway(), RedisAway()])
     async with Running(consumer, work) as running:
-        await running.until(lambda: consumer.committed == {0: 4})
+        await running.until(lambda: consumer.last_committed == {0: 4})
     assert work.taken_up == [0, 0, 0]
     assert work.done[0] == [2, 3]
 
@@ -336,7 +375,7 @@ async def test_an_error_that_must_end_the_process_comes_out_of_run_and_what_was_
         consumer.write(1, 1)
         with pytest.raises(ProduceFailed):
             await running.ends()
-    assert consumer.committed == {0: 20}
+    assert consumer.last_committed == {0: 20}
     assert work.refused == []
     assert sorted(work.dropped) == [0, 1]
 
@@ -367,7 +406,7 @@ def test_bad_records_are_refused_once_and_all_others_are_worked_on_in_order(
             work.starts = {0: 0}
             work.remember = True
         async with Running(consumer, work, replace(QUICK, batch_records=batch)) as running:
-            await running.until(lambda: consumer.committed == {0: 80})
+            await running.until(lambda: consumer.last_committed == {0: 80})
         assert sorted(offset for _, offset, _ in work.refused) == sorted(bad)
         assert work.done[0] == [offset for offset in range(80) if offset not in bad]
 
@@ -378,7 +417,7 @@ async def test_one_bad_record_among_many_is_found_in_a_few_tries_and_told_by_its
     consumer, work = Consumer(at_once=500), Recorder(before=failing(100))
     consumer.write(0, 256)
     async with Running(consumer, work, replace(QUICK, batch_records=256)) as running:
-        await running.until(lambda: consumer.committed == {0: 256})
+        await running.until(lambda: consumer.last_committed == {0: 256})
     assert len(work.calls) <= 20
     ((partition, offset, why),) = work.refused
     assert (partition, offset) == (0, 100)
@@ -391,7 +430,7 @@ async def test_a_partition_with_a_bad_record_does_not_delay_another() -> None:
     consumer.write(1, 300)
     async with Running(consumer, work) as running:
         await running.until(lambda: len(work.done[1]) == 300 and bool(work.refused))
-    assert consumer.committed == {0: 1, 1: 300}
+    assert consumer.last_committed == {0: 1, 1: 300}
 
 
 async def test_what_fails_with_every_record_ends_the_process_instead_of_throwing_all_away() -> None:
@@ -401,7 +440,7 @@ async def test_what_fails_with_every_record_ends_the_process_instead_of_throwing
         with pytest.raises(PoisonFlood, match="none of ours"):
             await running.ends()
     assert len(work.refused) == 5
-    assert consumer.committed == {0: 5}
+    assert consumer.last_committed == {0: 5}
 
 
 async def test_a_dead_letter_that_cannot_be_written_ends_the_process_and_commits_nothing() -> None:
@@ -448,11 +487,11 @@ async def life(consumer: Consumer, notes: Notes, *deadly: int, until: int = 0) -
 
     work.before = before
     partition = TopicPartition(TOPIC, 0)
-    consumer.positions[partition] = consumer.committed.get(0, 0)
+    consumer.positions[partition] = consumer.last_committed.get(0, 0)
     consumer.paused.clear()
     running = Running(consumer, work, crashes=notes)
     async with running:
-        await running.until(lambda: killed.is_set() or consumer.committed.get(0, 0) >= until)
+        await running.until(lambda: killed.is_set() or consumer.last_committed.get(0, 0) >= until)
         if killed.is_set():
             kept = dict(notes.kept)
             running.loop._bounds = replace(QUICK, drain_s=0.01)
@@ -471,7 +510,7 @@ async def test_a_record_on_which_the_process_dies_is_refused_after_the_third_tim
     work, killed = await life(consumer, notes, 17, until=30)
     assert not killed
     assert [(offset, why) for _, offset, why in work.refused] == [(17, "The process ended 3 times at this record.")]
-    assert consumer.committed == {0: 30}
+    assert consumer.last_committed == {0: 30}
     assert notes.kept == {}
 
 
@@ -483,7 +522,7 @@ async def test_a_killed_process_blames_no_record_that_its_successors_can_work_on
         assert killed
         assert work.refused == []
     work, killed = await life(consumer, notes, until=30)
-    assert (killed, work.refused, consumer.committed) == (False, [], {0: 30})
+    assert (killed, work.refused, consumer.last_committed) == (False, [], {0: 30})
 
 
 async def test_a_process_that_is_told_to_end_or_ends_by_its_own_will_leaves_no_note() -> None:
@@ -499,7 +538,7 @@ async def test_a_process_that_is_told_to_end_or_ends_by_its_own_will_leaves_no_n
         work.before = before
         async with Running(consumer, work, crashes=notes) as running:
             if error is None:
-                await running.until(lambda consumer=consumer: consumer.committed == {0: 5})  # type: ignore[misc]
+                await running.until(lambda consumer=consumer: consumer.last_committed == {0: 5})  # type: ignore[misc]
             else:
                 with pytest.raises(ProduceFailed):
                     await running.ends()
@@ -545,7 +584,7 @@ async def test_a_partition_that_is_at_one_batch_for_too_long_is_told_in_words_an
         await running.clock.sleep(0.03)
         with pytest.raises(Stuck, match="Partition 0 of numbers has been at offset 0"):
             await running.ends()
-    assert consumer.committed == {1: 10}
+    assert consumer.last_committed == {1: 10}
     assert set(notes.kept) == {0}  # who comes next goes carefully there
 
 
@@ -559,7 +598,7 @@ async def test_waiting_for_something_that_is_away_is_not_being_stuck() -> None:
             raise RedisAway
 
     async with Running(consumer, Recorder(before=before), replace(QUICK, stuck_s=1.0)) as running:
-        await running.until(lambda: consumer.committed == {0: 1})
+        await running.until(lambda: consumer.last_committed == {0: 1})
         assert running.clock.monotonic_s() > 100
 
 
@@ -571,10 +610,10 @@ async def test_commits_may_trail_what_is_finished() -> None:
         await asyncio.sleep(0.05)  # five commit intervals
         assert consumer.commits == []
         await running.clock.sleep(3.0)
-        await running.until(lambda: consumer.committed == {0: 10})
+        await running.until(lambda: consumer.last_committed == {0: 10})
         consumer.write(0, 10)
         await running.until(lambda: len(work.done[0]) == 20)
-    assert consumer.committed == {0: 20}, "who ends in order commits all"
+    assert consumer.last_committed == {0: 20}, "who ends in order commits all"
     assert work.told == {0: 20}
 
 
@@ -641,7 +680,7 @@ async def test_a_slow_partition_does_not_delay_another() -> None:
     async with Running(consumer, work, Bounds(batch_records=10, tick_s=0.01, commit_s=0.01, drain_s=0.05)) as running:
         await running.until(lambda: len(work.done[1]) == 300)
         assert work.done[0] == []
-    assert consumer.committed == {1: 300}  # and the one that never ended is read again by the next process
+    assert consumer.last_committed == {1: 300}  # and the one that never ended is read again by the next process
 
 
 async def test_stop_lets_the_batch_in_work_end_and_commits_it() -> None:
@@ -658,7 +697,7 @@ async def test_stop_lets_the_batch_in_work_end_and_commits_it() -> None:
         gate.set()
         await running.ends()
     assert work.done[0] == list(range(10))
-    assert consumer.committed == {0: 10}
+    assert consumer.last_committed == {0: 10}
     assert work.dropped == [0]
 
 
@@ -679,7 +718,7 @@ async def test_a_partition_revoked_during_work_is_committed_dropped_and_never_wo
         assert not leaving.done()
         gate.set()
         await leaving
-        assert consumer.committed == {0: 10}
+        assert consumer.last_committed == {0: 10}
         consumer.write(0, 30)  # a fetch that was under way brings some more
         consumer.write(1, 10)
         await running.until(lambda: len(work.done[1]) == 10)
@@ -705,7 +744,7 @@ async def test_a_partition_that_comes_back_starts_again_from_its_committed_place
     async with Running(consumer, work) as running:
         await running.until(lambda: len(work.done[0]) == 10)
         await consumer.revoke(0)
-        consumer.positions[TopicPartition(TOPIC, 0)] = consumer.committed[0]
+        consumer.positions[TopicPartition(TOPIC, 0)] = consumer.last_committed[0]
         consumer.write(0, 10)
         await consumer.assign()
         await running.until(lambda: len(work.done[0]) == 20)
@@ -747,5 +786,5 @@ async def test_a_commit_that_comes_too_late_is_dropped_and_the_work_goes_on() ->
         await running.until(lambda: len(work.done[0]) == 10)
         await asyncio.sleep(0.03)
         consumer.commit_fails = False
-        await running.until(lambda: consumer.committed == {0: 10})
+        await running.until(lambda: consumer.last_committed == {0: 10})
     assert work.done[0] == list(range(10))

@@ -102,6 +102,6 @@ def test_a_pattern_made_of_a_text_fits_it(parts, fillings):
 
 
 def test_no_pattern_takes_long():
-    begun = time.monotonic()
+    begun = time.process_time()
     assert not matches("*a" * 200 + "*b", "a" * 50_000)
-    assert time.monotonic() - begun < 1.0
+    assert time.process_time() - begun < 1.0
