@@ -21,7 +21,9 @@ RECORDS = Counter(
 )
 DEAD_LETTERS = Counter("groundswell_dead_letters", "Inputs refused, by reason.", ["stage", "reason"])
 DROPPED = Counter(
-    "groundswell_records_dropped", "Dropped by Kafka before this stage read them: the retention is too short.", ["stage"]
+    "groundswell_records_dropped",
+    "Dropped by Kafka before this stage read them: the retention is too short.",
+    ["stage"],
 )
 IN_FLIGHT = Gauge(
     "groundswell_records_in_flight", "Read and not yet lasting. A rise means the stage behind is slow.", ["stage"]

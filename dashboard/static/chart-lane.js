@@ -1,5 +1,5 @@
 // Episodes above a chart: a bar from onset to end that says its state and opens its alert.
-import { count, decimal, make, say, span, timeOf, word } from "./words.js";
+import { count, factor, make, say, span, timeOf, word } from "./words.js";
 
 const ROOM_PX = 130; // a label needs about so much
 
@@ -50,7 +50,7 @@ export function episodes(place, empty, marks) {
       make("li", { class: mark.to ? "over" : null },
         make("span", { class: "mark", "data-state": mark.state, "aria-hidden": "true" }),
         make("a", { href: `/alerts/${encodeURIComponent(mark.episode)}` }, word("state", mark.state)),
-        make("span", { class: "times" }, mark.effect >= 20 ? "> 20 ×" : `${decimal(mark.effect)} ×`),
+        make("span", { class: "times" }, factor(mark.effect)),
         make("p", {}, say("inbox.counts", { negatives: count(mark.neg), range: span(mark.lo, mark.hi) })),
         make("p", {}, mark.to ? say("inbox.from_to", { start: timeOf(mark.from), end: timeOf(mark.to) }) : say("inbox.since", { time: timeOf(mark.from) }))),
     ),

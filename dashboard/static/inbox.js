@@ -4,7 +4,7 @@ import { sure } from "./forms.js";
 import { shortcut } from "./keys.js";
 import { reading } from "./reading.js";
 import { acknowledge, send } from "./requests.js";
-import { count, foreign, make, nameOf, put, say, span, timeOf, times, word } from "./words.js";
+import { count, factor, foreign, make, nameOf, put, say, span, timeOf, word } from "./words.js";
 
 const LIMIT = 12;
 const TABS = ["firing", "acknowledged", "resolved"];
@@ -126,7 +126,7 @@ export class Inbox {
       { "data-episode": row.episode, class: over ? "over" : null },
       make("span", { class: "mark", "data-state": row.state, "aria-hidden": "true" }),
       make("a", { href: `/alerts/${encodeURIComponent(row.episode)}`, "data-act": "open" }, foreign(nameOf(row))),
-      make("span", { class: "times" }, `${times(row.effect)} ×`),
+      make("span", { class: "times" }, factor(row.effect)),
       make("p", {}, `${word("state", row.state)}${row.test ? ` (${word("state", "test")})` : ""} ${when}`),
       make("p", {}, say("inbox.counts", { negatives: count(row.neg), range: span(row.lo, row.hi) })),
       this.#seen(row, over),

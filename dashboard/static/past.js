@@ -1,7 +1,7 @@
 // What the past would have been with other settings or rules: asks for a preview, shows how far it is, and what it found.
 import { tell } from "./forms.js";
 import { read, send } from "./requests.js";
-import { count, dayOf, decimal, foreign, language, make, nameOf, put, say, timeOf, word } from "./words.js";
+import { count, dayOf, decimal, factor, foreign, language, make, nameOf, put, say, timeOf, word } from "./words.js";
 
 const LOOK_MS = 700;
 const BAR = 52;
@@ -144,7 +144,7 @@ function held(one) {
 
 function hit(one) {
   const name = foreign(nameOf(one));
-  const size = one.expected > 0 ? `${one.effect >= 20 ? "> 20" : decimal(one.effect)} ×` : word("severity", one.severity);
+  const size = one.expected > 0 ? factor(one.effect) : word("severity", one.severity);
   const counts = one.expected > 0 ? say("past.counts", { negatives: count(one.negatives), expected: decimal(one.expected) }) : say("past.negatives", { negatives: count(one.negatives) });
   return make("li", {},
     make("span", { class: "at" }, timeOf(one.at)),

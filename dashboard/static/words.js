@@ -38,6 +38,8 @@ export const span = (low, high) => (low === high ? count(low) : `${count(low)}â€
 export const decimal = (value) => (Math.abs(value) >= 100 ? whole : fine).format(value);
 /** How many times as much: 6.2, 1.0, or that it is far more than anybody needs to know exactly. */
 export const times = (value) => (value >= 20 ? "> 20" : tenth.format(value));
+/** The same with its sign; nothing where nothing was measured, as of one text alone. */
+export const factor = (value) => (value > 0 ? `${times(value)} Ã—` : "");
 export const share = (value) => percent.format(value);
 export const dayOf = (at) => day.format(at);
 export const clockOf = (at) => clock.format(at);
