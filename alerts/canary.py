@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from groundswell import times
+from groundswell.clients.connect import acknowledged
 from groundswell.clock import Clock
-from groundswell.connect import acknowledged
 from groundswell.errors import ProduceFailed
 from groundswell.records import AlertEvent, InboundDocument
 from groundswell.reserved import CANARY

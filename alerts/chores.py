@@ -20,8 +20,8 @@ from alerts.say import Say
 from alerts.slots import Slots
 from alerts.stages import wants
 from alerts.wording.sample import test_event
+from groundswell.clients.connect import open_consumer
 from groundswell.clock import Clock
-from groundswell.connect import open_consumer
 from groundswell.control import ControlView
 from groundswell.decisions import Delivery
 from groundswell.errors import Refused

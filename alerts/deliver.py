@@ -32,14 +32,14 @@ from alerts.retry import STEPS_S
 from alerts.send import Sender
 from alerts.slot import CLAIM_SPARE_S, Shared
 from alerts.slots import Slots
-from groundswell.beat import keep_beating
+from groundswell.clients.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
 from groundswell.control import ControlView, follow
 from groundswell.decisions import Stage
 from groundswell.errors import Fenced
 from groundswell.keys import Keys
 from groundswell.records import AlertEvent, Channel
+from groundswell.running.beat import keep_beating
 from groundswell.secrets import SecretBox
 from groundswell.settings import Settings
 from groundswell.telemetry import log

@@ -33,12 +33,12 @@ from redis.exceptions import NoScriptError
 from alerts.case import Head, Told
 from alerts.health import Health
 from alerts.say import Say
-from groundswell.books import Counts
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.decisions import Fate
 from groundswell.errors import Fenced, UnfitRedis
 from groundswell.keys import Keys
 from groundswell.records import DeliveryOutcome
+from groundswell.running.books import Counts
 
 LANE_MOST = 100
 LOG_MOST = 1_000

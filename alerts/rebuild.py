@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 
 from alerts.health import Health, State
 from alerts.lanes import DONE_MS, Lanes
+from groundswell.clients.connect import open_consumer
 from groundswell.clock import Clock
-from groundswell.connect import open_consumer
 from groundswell.control import ControlView
 from groundswell.decisions import Delivery
 from groundswell.records import DeliveryOutcome

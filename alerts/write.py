@@ -7,7 +7,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from groundswell.connect import acknowledged
+from groundswell.clients.connect import acknowledged
 from groundswell.decisions import Stage
 from groundswell.errors import ProduceFailed, Refused
 from groundswell.letters import letter_of

@@ -41,8 +41,8 @@ from bench.chaos_services import OwnRedis, services
 from bench.paired import ratio
 from bench.surge_road import directory, policy
 from groundswell import telemetry
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import SystemClock
-from groundswell.connect import RedisClient
 from groundswell.errors import GroundswellError
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
 from groundswell.records import Row, ScoredBatch, ScoredDocument

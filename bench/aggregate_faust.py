@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from groundswell.connect import acknowledged, close_producer, open_producer
+from groundswell.clients.connect import acknowledged, close_producer, open_producer
 from groundswell.settings import Settings
 
 DONE_S = 120.0

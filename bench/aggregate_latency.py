@@ -20,7 +20,7 @@ from bench.chaos_file import COMPANIES, HOUR_MS, MARKET, MINUTE_MS, bucket
 from bench.chaos_road import Road, road
 from bench.chaos_services import OwnKafka, OwnRedis
 from bench.ingest import cpu_s
-from groundswell.connect import close_producer, open_producer
+from groundswell.clients.connect import close_producer, open_producer
 from groundswell.errors import Fatal
 from stream.topology import NEWS
 

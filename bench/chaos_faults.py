@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from bench.chaos_file import poison
 from bench.chaos_road import STAGES, Pusher, Road, Worker, all_counted
 from bench.chaos_services import hit, kill, within
-from groundswell import beat
+from groundswell.running import beat
 
 KINDS = (
     "kill",

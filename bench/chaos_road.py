@@ -28,13 +28,13 @@ from alerts.receiver import Receiver
 from bench.chaos_file import COMPANIES, HOUR_MS, MINUTE_MS, Counted, Sent, bucket
 from bench.chaos_services import CLOSED_S, OwnKafka, OwnRedis, closed, within
 from bench.chaos_stage import CLOCK, SESSION
-from groundswell import beat, orphan
 from groundswell import settings as all_settings
-from groundswell.accounting import Accounting, account
-from groundswell.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
+from groundswell.clients.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
 from groundswell.demo import script
 from groundswell.errors import Fatal
 from groundswell.keys import Keys
+from groundswell.running import beat, orphan
+from groundswell.running.accounting import Accounting, account
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream import create

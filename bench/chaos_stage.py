@@ -49,7 +49,7 @@ def shorten_session(stage: str, session_ms: int) -> None:
 
         faust.App = shorter
         return
-    connect: Any = importlib.import_module("groundswell.connect")
+    connect: Any = importlib.import_module("groundswell.clients.connect")
     consumer = connect.AIOKafkaConsumer
 
     def sooner(*topics: str, **options: Any) -> Any:

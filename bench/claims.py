@@ -19,9 +19,9 @@ from tokenizers import Tokenizer
 
 from bench import texts
 from groundswell import telemetry
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_model
-from groundswell.connect import RedisClient
 from groundswell.keys import Keys
 from groundswell.records import Document, Source
 from groundswell.settings import Settings

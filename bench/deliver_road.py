@@ -23,13 +23,13 @@ from msgspec import structs
 
 from bench.deliver_events import Alert
 from bench.deliver_receivers import Receivers, receivers
-from groundswell import beat, embedded
 from groundswell import settings as all_settings
-from groundswell.connect import RedisClient, acknowledged, close_producer, open_producer, open_redis
+from groundswell.clients.connect import RedisClient, acknowledged, close_producer, open_producer, open_redis
 from groundswell.control import write
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
 from groundswell.records import Endpoint
+from groundswell.running import beat, embedded
 from groundswell.secrets import SecretBox, new_key, new_signing_secret
 from groundswell.settings import Settings
 from stream import create

@@ -34,12 +34,12 @@ import msgspec
 
 from bench.chaos_services import OwnKafka, OwnRedis, services
 from bench.ingest_split import split
-from groundswell import books
 from groundswell import settings as all_settings
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
+from groundswell.clients.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.demo import script
 from groundswell.errors import Fatal, GroundswellError
 from groundswell.keys import Keys
+from groundswell.running import books
 from groundswell.settings import Settings
 from groundswell.text import safe
 from stream import create

@@ -19,8 +19,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.paired import ratio
+from groundswell.clients.connect import acknowledged, close_producer, open_consumer, open_producer
 from groundswell.clock import SystemClock
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
 from groundswell.errors import Poison
 from groundswell.settings import Settings
 from stream.partition_loop import Bounds, PartitionLoop, Record

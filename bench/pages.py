@@ -23,8 +23,8 @@ import aiohttp
 import msgspec
 
 from dashboard.live import MAX_STREAMS
+from groundswell.clients.connect import acknowledged, close_producer, open_producer
 from groundswell.commands.stack import STAGES, Stack, stack
-from groundswell.connect import acknowledged, close_producer, open_producer
 from groundswell.records import InboundDocument
 from groundswell.settings import Settings
 from stream.topology import NEWS

@@ -30,8 +30,8 @@ import msgspec
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
+from groundswell.clients.connect import RedisClient, acknowledged, close_producer, open_producer, open_redis
 from groundswell.commands.rebuild import progress
-from groundswell.connect import RedisClient, acknowledged, close_producer, open_producer, open_redis
 from groundswell.errors import BrokerAway
 from groundswell.keys import Keys
 from groundswell.records import Row, ScoredBatch, ScoredDocument

@@ -23,12 +23,12 @@ import msgspec
 import numpy as np
 
 from bench.paired import ratio
-from groundswell import beat, books, embedded
 from groundswell import settings as all_settings
-from groundswell.connect import RedisClient, acknowledged, close_producer, open_producer, open_redis
+from groundswell.clients.connect import RedisClient, acknowledged, close_producer, open_producer, open_redis
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
 from groundswell.records import Document, Mention
+from groundswell.running import beat, books, embedded
 from groundswell.settings import Settings
 from groundswell.tagging import Text
 from models.batcher import Batcher

@@ -21,10 +21,10 @@ from dashboard.parts import parts
 from dashboard.problems import problem
 from dashboard.subjects import history
 from groundswell import alert_views
-from groundswell.beat import beats
 from groundswell.decisions import SubjectState, Unwell
 from groundswell.errors import WrongShape
 from groundswell.keys import HOUR_MS
+from groundswell.running.beat import beats
 from groundswell.shown import minute_ms
 
 MAX_CARDS = 50

@@ -43,14 +43,15 @@ from dashboard.subjects import subject
 from dashboard.subjects.prices import Prices
 from dashboard.subjects.prices import follow as follow_prices
 from dashboard.words import Words
-from groundswell import beat, control
+from groundswell import control
+from groundswell.clients.connect import open_redis
 from groundswell.clock import Clock
-from groundswell.connect import open_redis
 from groundswell.decisions import Stage
 from groundswell.errors import BadSetting, GroundswellError, PlainText
 from groundswell.feedback import Remarks
 from groundswell.keys import Keys
 from groundswell.records import Acknowledgement
+from groundswell.running import beat
 from groundswell.settings import Settings
 from groundswell.shown import Shown
 from groundswell.telemetry import log

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from redis.exceptions import RedisError
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.errors import RedisAway
 from groundswell.keys import Keys
 from groundswell.records import AlertView

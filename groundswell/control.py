@@ -10,7 +10,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from groundswell.connect import acknowledged, open_consumer
+from groundswell.clients.connect import acknowledged, open_consumer
 from groundswell.errors import TopicsMissing, WrongShape
 from groundswell.records import (
     Acknowledgement,

@@ -14,7 +14,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from groundswell.connect import open_consumer
+from groundswell.clients.connect import open_consumer
 from groundswell.errors import BrokerAway, TopicsMissing
 from groundswell.records import Feedback
 from groundswell.settings import Settings

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from groundswell import feedback
-from groundswell.connect import open_consumer
+from groundswell.clients.connect import open_consumer
 from groundswell.errors import BrokerAway, TopicsMissing
 from groundswell.feedback import Document, LabelVote
 from groundswell.keys import MINUTE_MS

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from groundswell.connect import MAX_MESSAGE_BYTES, acknowledged
+from groundswell.clients.connect import MAX_MESSAGE_BYTES, acknowledged
 from groundswell.errors import MessageTooLarge
 from groundswell.records import MAX_DOCUMENTS
 

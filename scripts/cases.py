@@ -40,16 +40,16 @@ from alerts.people.desk import Desk
 from alerts.receiver import Receiver
 from dashboard import app
 from dashboard.subjects import history
-from groundswell.accounting import account
+from groundswell.clients.connect import close_producer, open_producer
 from groundswell.clock import SystemClock
 from groundswell.commands import why
 from groundswell.commands.installation import Installation
 from groundswell.commands.stack import Stack, stack
 from groundswell.commands.tuning import tuning
 from groundswell.commands.why_words import sentences
-from groundswell.connect import close_producer, open_producer
 from groundswell.keys import Keys
 from groundswell.pusher import Pusher
+from groundswell.running.accounting import account
 from groundswell.settings import Settings
 from stream.aggregate import directory_of
 from stream.detection import lines

@@ -18,8 +18,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from groundswell import times
+from groundswell.clients.connect import acknowledged
 from groundswell.clock import Clock
-from groundswell.connect import acknowledged
 from groundswell.control import ControlView
 from groundswell.decisions import Detected, Fate, Stage
 from groundswell.errors import Fenced, Poison, ProduceFailed, RedisAway, Refused, UnknownVersion

@@ -4,13 +4,14 @@ Redis and at what people set. The first of them that ends, ends all."""
 import asyncio
 from functools import partial
 
-from groundswell import beat, control
+from groundswell import control
+from groundswell.clients.connect import close_producer, open_consumer, open_producer, open_redis
 from groundswell.clock import Clock
-from groundswell.connect import close_producer, open_consumer, open_producer, open_redis
 from groundswell.control import ControlView
 from groundswell.decisions import Stage
 from groundswell.errors import TopicsMissing
 from groundswell.keys import Keys
+from groundswell.running import beat
 from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream import create, generation

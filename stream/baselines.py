@@ -15,8 +15,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from msgspec import Struct
 
-from groundswell.books import Counts
-from groundswell.connect import acknowledged
+from groundswell.clients.connect import acknowledged
+from groundswell.running.books import Counts
 from groundswell.telemetry import log
 from stream.detection import single, surge
 from stream.detection.detect import Detector

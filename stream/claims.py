@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.keys import Keys
 from groundswell.records import Document, Source, Tagged
 from groundswell.reserved import tests

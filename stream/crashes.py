@@ -10,7 +10,7 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.errors import Poison, RedisAway
 from groundswell.keys import Keys
 

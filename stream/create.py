@@ -12,9 +12,16 @@ from aiokafka import TopicPartition
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from groundswell.connect import acknowledged, admin_options, close_producer, let_in, open_consumer, open_producer
+from groundswell.clients.connect import (
+    acknowledged,
+    admin_options,
+    close_producer,
+    let_in,
+    open_consumer,
+    open_producer,
+)
+from groundswell.clients.knock import principal
 from groundswell.errors import BrokerAway, NotAllowed, TopicsMissing
-from groundswell.knock import principal
 from groundswell.records import Incarnation
 from groundswell.settings import Settings
 from stream import rights

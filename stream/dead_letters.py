@@ -12,8 +12,8 @@ import msgspec
 from aiokafka import TopicPartition
 from msgspec.structs import replace
 
+from groundswell.clients.connect import acknowledged, close_producer, open_consumer, open_producer
 from groundswell.clock import Clock
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
 from groundswell.errors import BrokerAway, ModelCrash, Refused
 from groundswell.records import DeadLetter, Document, ScoredBatch
 from groundswell.settings import Settings

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from redis.exceptions import RedisError, ResponseError
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.keys import Keys
 from groundswell.telemetry import log
 

@@ -16,15 +16,15 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 from redis.exceptions import RedisError
 
-from groundswell import books
-from groundswell.books import Counts
+from groundswell.clients.connect import RedisClient, acknowledged
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient, acknowledged
 from groundswell.decisions import Fate, Stage
 from groundswell.errors import Poison, PoisonFlood, RedisAway, Retryable
 from groundswell.keys import Keys
 from groundswell.letters import letter_of
 from groundswell.records import Document, Source
+from groundswell.running import books
+from groundswell.running.books import Counts
 from groundswell.settings import Settings
 from groundswell.telemetry import DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, log
 from groundswell.text import safe

@@ -17,12 +17,12 @@ from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, EventT, StreamT
 from faust.types.tuples import ConsumerMessage
 
-from groundswell import beat, probe, runfile
+from groundswell.clients.connect import METADATA_MS, close_producer, kafka_options, open_producer, open_redis
 from groundswell.clock import Clock
-from groundswell.connect import METADATA_MS, close_producer, kafka_options, open_producer, open_redis
 from groundswell.decisions import Stage
 from groundswell.errors import GroundswellError
 from groundswell.keys import Keys
+from groundswell.running import beat, probe, runfile
 from groundswell.settings import Settings
 from groundswell.telemetry import log
 from stream import generation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from redis.exceptions import RedisError
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.decisions import SubjectState
 from groundswell.keys import MINUTE_MS, QUARTER_MS, Keys
 from groundswell.records import LiveRow

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundswell import beat
 from groundswell.records import DeadLetter
+from groundswell.running import beat
 from stream.baselines import Closed
 from stream.detection.detect import Detector, Transition
 from stream.generation import Generation

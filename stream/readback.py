@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from groundswell.connect import open_consumer
+from groundswell.clients.connect import open_consumer
 from groundswell.errors import BrokerAway
 from groundswell.settings import Settings
 from stream.topology import Topic, Topology

@@ -17,8 +17,8 @@ from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 from redis.exceptions import RedisError
 
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.errors import BrokerAway, ClaimsLost
 from groundswell.keys import Keys
 from groundswell.records import Document, Source, Tagged

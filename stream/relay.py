@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from redis.exceptions import RedisError
 
 from groundswell import times
-from groundswell.connect import RedisClient, acknowledged
+from groundswell.clients.connect import RedisClient, acknowledged
 from groundswell.errors import RedisAway
 from groundswell.keys import Keys
 from groundswell.records import AlertEvent, AlertView

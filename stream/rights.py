@@ -14,9 +14,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from groundswell.connect import admin_options
+from groundswell.clients.connect import admin_options
+from groundswell.clients.knock import principal
 from groundswell.errors import BrokerAway, NotAllowed
-from groundswell.knock import principal
 from groundswell.settings import Settings
 from stream.topology import (
     ALERTS,

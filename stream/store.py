@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 from redis.exceptions import RedisError
 
-from groundswell.books import Counts
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.errors import Fenced, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_counters, unpack_counters
 from groundswell.records import DocumentCard
+from groundswell.running.books import Counts
 from groundswell.telemetry import log
 from stream.detection import surge
 from stream.detection.cards import CARDS

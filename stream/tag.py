@@ -18,15 +18,22 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from redis.exceptions import RedisError
 
-from groundswell import beat, books
-from groundswell.books import Counts
+from groundswell.clients.connect import (
+    RedisClient,
+    acknowledged,
+    close_producer,
+    open_consumer,
+    open_producer,
+    open_redis,
+)
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient, acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.decisions import Fate, Stage
 from groundswell.errors import ModelCrash, Poison, RedisAway, Refused, UnknownVersion
 from groundswell.keys import Keys
 from groundswell.letters import letter_of
 from groundswell.records import DeadLetter, Document, ScoredDocument, Source
+from groundswell.running import beat, books
+from groundswell.running.books import Counts
 from groundswell.settings import Settings
 from groundswell.tagging import Model, Tag, Text
 from groundswell.telemetry import BATCH_SECONDS, DEAD_LETTERS, EVENT_LAG, IN_FLIGHT, RECORDS, log

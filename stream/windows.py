@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from groundswell.books import Counts
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.records import NEGATIVE, NEUTRAL, POSITIVE, Bucket, Row, ScoredBatch, ScoredDocument
+from groundswell.running.books import Counts
 
 LATE_MS = 24 * HOUR_MS  # older rows are counted as late; younger ones correct their bucket
 NEVER_MS = 1 << 62

@@ -12,12 +12,12 @@ from alerts import deliver
 from alerts.health import Health
 from alerts.lanes import books, deliveries, health
 from alerts.receiver import Receiver
-from groundswell.beat import beats
+from groundswell.clients.connect import close_producer, open_consumer, open_producer
 from groundswell.clock import Clock, SystemClock
-from groundswell.connect import close_producer, open_consumer, open_producer
 from groundswell.control import erase, write
 from groundswell.keys import Keys
 from groundswell.records import ControlObject, DeliveryOutcome, Endpoint, Secret
+from groundswell.running.beat import beats
 from groundswell.secrets import SecretBox, new_signing_secret
 from groundswell.settings import Settings
 from stream.topology import ALERTS, Topology

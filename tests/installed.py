@@ -16,12 +16,12 @@ import uvicorn
 
 from dashboard.app import Server, make_app
 from dashboard.health.installation import Broker, Figures, ModelCard, Resent
-from groundswell.beat import Beat
-from groundswell.books import NEWEST, Counts
 from groundswell.errors import BrokerAway
-from groundswell.health import Finding
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter, Source
+from groundswell.running.beat import Beat
+from groundswell.running.books import NEWEST, Counts
+from groundswell.running.health import Finding
 from tests import pages
 from tests.pages import KEYS, NOW
 

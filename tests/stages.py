@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from groundswell import settings as all_settings
-from groundswell.accounting import Accounting, account
-from groundswell.books import Counts
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
+from groundswell.clients.connect import acknowledged, close_producer, open_consumer, open_producer, open_redis
 from groundswell.keys import Keys
+from groundswell.running.accounting import Accounting, account
+from groundswell.running.books import Counts
 from groundswell.settings import Settings
 from stream import create
 from stream.topology import SCORED, Topic, Topology

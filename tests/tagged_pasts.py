@@ -13,9 +13,9 @@ from confluent_kafka import Producer
 
 from dashboard.archive.past import Entry
 from dashboard.archive.sifting import Sieves, Sift, answer
-from groundswell.embedded import Services
 from groundswell.errors import BrokerAway
 from groundswell.records import Mention, Row, Source, Tagged
+from groundswell.running.embedded import Services
 
 AT = 1_795_300_000_000
 
@@ -102,7 +102,7 @@ class SievesInMemory(Sieves):
 def embedded_services(topics: Mapping[str, int]) -> Iterator[Services]:
     """A broker and a Redis of this test's own, in memory."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "groundswell.embedded", json.dumps(dict(topics))],
+        [sys.executable, "-m", "groundswell.running.embedded", json.dumps(dict(topics))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -9,7 +9,7 @@ import msgspec
 
 from alerts.lanes import log_key, waiting_key
 from alerts.words import words_of
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.decisions import Delivery
 from groundswell.errors import WrongShape
 from groundswell.keys import Keys

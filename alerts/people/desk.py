@@ -30,8 +30,8 @@ from groundswell.asked import (
     Result,
     Sample,
 )
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.control import ControlView
 from groundswell.errors import (
     NoAcknowledgement,

@@ -17,8 +17,8 @@ from alerts.guard import Allowed, ConnectionRefusedByGuard, GuardedResolver, Loo
 from alerts.people import wants
 from alerts.signing import PRIVATE, new_ed25519_pair, public_key_of
 from groundswell.asked import AskedAddress, AskedEndpoint, AskedRotation, EndpointChange, Judged
+from groundswell.clients.connect import close_producer, open_producer
 from groundswell.clock import Clock, SystemClock
-from groundswell.connect import close_producer, open_producer
 from groundswell.control import write
 from groundswell.errors import Refused, WrongShape
 from groundswell.records import Channel, Endpoint, Secret

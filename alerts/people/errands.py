@@ -11,12 +11,12 @@ from alerts.lanes import errand_key, waiting_key
 from alerts.people import delivery_log
 from alerts.pipeline import derived
 from groundswell.asked import Result
-from groundswell.beat import beats
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.decisions import Delivery, Stage
 from groundswell.keys import Keys
 from groundswell.records import DeliveryOutcome, Errand
+from groundswell.running.beat import beats
 
 LOOK_S = 0.25
 READ_MOST = {"test": 50, "enable": 1, "replay": 1_000}  # rows of the log, which holds a thousand

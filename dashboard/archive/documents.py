@@ -22,7 +22,7 @@ from dashboard.archive.sifting import Sift
 from dashboard.parts import Parts, parts
 from dashboard.render import rendered
 from groundswell.asked_tuning import Found
-from groundswell.connect import admin_options
+from groundswell.clients.connect import admin_options
 from groundswell.errors import GroundswellError, NothingRuns
 from groundswell.records import LiveRow
 from groundswell.telemetry import log

@@ -14,8 +14,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from groundswell import control, feedback
+from groundswell.clients.connect import MAX_MESSAGE_BYTES, acknowledged, close_producer, open_producer
 from groundswell.clock import Clock
-from groundswell.connect import MAX_MESSAGE_BYTES, acknowledged, close_producer, open_producer
 from groundswell.errors import (
     BadTime,
     BrokerAway,

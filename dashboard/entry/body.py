@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 
 from dashboard.entry import access
-from groundswell.connect import MAX_MESSAGE_BYTES
+from groundswell.clients.connect import MAX_MESSAGE_BYTES
 from groundswell.errors import BodyTooSlow, MessageTooLarge, NestedTooDeep, NotJson, NotUtf8, WrongShape
 
 T = TypeVar("T")

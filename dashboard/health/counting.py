@@ -6,9 +6,9 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from groundswell.beat import EVERY_S, Beat
 from groundswell.clock import Clock
 from groundswell.keys import Keys
+from groundswell.running.beat import EVERY_S, Beat
 
 SILENT_S = EVERY_S + 1.5  # a beat may be late by that much; with a look a second, who is gone is missed within five
 

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from groundswell.books import Counts
-from groundswell.health import Finding
 from groundswell.records import DeadLetter
+from groundswell.running.books import Counts
+from groundswell.running.health import Finding
 
 
 class Broker(Struct, kw_only=True, frozen=True):

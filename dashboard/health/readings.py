@@ -12,16 +12,16 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from dashboard.health.installation import Broker, Installation, ModelCard
-from groundswell import accounting, health
-from groundswell.beat import Beat, beats
-from groundswell.books import Counts
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.decisions import Unwell
 from groundswell.errors import GroundswellError
-from groundswell.health import SETTLE_S, STAGES, Finding
 from groundswell.keys import Keys
-from groundswell.storage import Storage, storage
+from groundswell.running import accounting, health
+from groundswell.running.beat import Beat, beats
+from groundswell.running.books import Counts
+from groundswell.running.health import SETTLE_S, STAGES, Finding
+from groundswell.running.storage import Storage, storage
 
 KEPT_S = 2.0
 OVER_S = 60.0  # speed is over up to so long

@@ -18,8 +18,8 @@ import msgspec
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from msgspec import Struct
 
+from groundswell.clients.connect import open_consumer
 from groundswell.clock import Clock
-from groundswell.connect import open_consumer
 from groundswell.errors import GroundswellError
 from groundswell.keys import HOUR_MS, MINUTE_MS
 from groundswell.settings import Settings

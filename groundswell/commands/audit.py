@@ -6,11 +6,11 @@ from typing import Any
 import click
 import msgspec
 
-from groundswell import runfile
 from groundswell.commands.desk import json_option, print_json
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.decisions import Audited
 from groundswell.records import AuditEntry
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.text import safe
 from groundswell.times import rfc3339

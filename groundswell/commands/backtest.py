@@ -10,12 +10,13 @@ import click
 import msgspec
 from msgspec import structs
 
-from groundswell import orphan, runfile, times
+from groundswell import times
 from groundswell.asked_tuning import EVERYTHING, OF_LIST
 from groundswell.commands.backtest_progress import Show, bar, said_as_json
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.effect import times_usual
 from groundswell.errors import BadSetting, Misconfigured, WrongShape
+from groundswell.running import orphan, runfile
 from groundswell.settings import Settings, from_values
 from groundswell.terminal import out
 from groundswell.text import safe

@@ -9,12 +9,13 @@ import click
 import msgspec
 from rich.table import Table
 
-from groundswell import runfile, times
+from groundswell import times
 from groundswell.clock import SystemClock
 from groundswell.commands.bench import progress
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.errors import NoSuchLetter
 from groundswell.records import DeadLetter
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.terminal import out
 from groundswell.text import safe

@@ -19,15 +19,16 @@ from rich.text import Text
 from alerts import lanes
 from alerts.people import endpoints
 from alerts.receiver import Received, Receiver
-from groundswell import runfile, times
-from groundswell.accounting import Accounting, account
+from groundswell import times
+from groundswell.clients.connect import close_producer, open_producer
 from groundswell.commands.processes import the_settings
 from groundswell.commands.stack import STAGES, Stack, on_end, only_one, running, stack
-from groundswell.connect import close_producer, open_producer
 from groundswell.demo import script
 from groundswell.errors import GroundswellError
 from groundswell.keys import Keys
 from groundswell.pusher import Pusher
+from groundswell.running import runfile
+from groundswell.running.accounting import Accounting, account
 from groundswell.settings import Settings
 from groundswell.text import safe
 from stream.topology import COMMENTS, SCORED

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from groundswell import runfile
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.records import ControlObject
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from stream.topology import Topology
 
@@ -34,8 +34,8 @@ wait_option = click.option(
 def at_desk(ctx: click.Context, do: "Callable[[Desk], Awaitable[T]]") -> T:
     """Run one piece of work at a desk of its own. Raises what the work raises, NothingRuns, BrokerAway, RedisAway."""
     from alerts.people.desk import Desk
+    from groundswell.clients.connect import open_redis
     from groundswell.clock import SystemClock
-    from groundswell.connect import open_redis
     from groundswell.keys import Keys
 
     settings = runfile.joined(the_settings(ctx))
@@ -81,13 +81,13 @@ class Pen:
         await control.erase(await self._open(), self._topology, object_id)
 
     async def close(self) -> None:
-        from groundswell.connect import close_producer
+        from groundswell.clients.connect import close_producer
 
         if self._producer is not None:
             await close_producer(self._producer)
 
     async def _open(self) -> Any:
-        from groundswell.connect import open_producer
+        from groundswell.clients.connect import open_producer
 
         if self._producer is None:
             self._producer = await open_producer(self._settings)

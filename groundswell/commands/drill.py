@@ -9,14 +9,15 @@ from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 from rich.table import Table
 
-from groundswell import alert_views, runfile
+from groundswell import alert_views
+from groundswell.clients.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.connect import RedisClient, close_producer, open_consumer, open_producer, open_redis
 from groundswell.decisions import Delivery
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
 from groundswell.records import AlertEvent, Endpoint
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.terminal import out
 from groundswell.text import safe

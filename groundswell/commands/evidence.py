@@ -12,11 +12,11 @@ from typing import Any
 import click
 import msgspec
 
-from groundswell import runfile, times
+from groundswell import times
+from groundswell.clients.connect import RedisClient, open_redis
 from groundswell.commands.desk import json_option, print_json
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.commands.spoken import lang_option, tongue
-from groundswell.connect import RedisClient, open_redis
 from groundswell.errors import BadSetting, BrokenEvidence, GroundswellError, NoSecretKey, NoSuchEpisode, RedisAway
 from groundswell.evidence_export import (
     FORMAT,
@@ -31,6 +31,7 @@ from groundswell.evidence_export import (
 )
 from groundswell.keys import Keys
 from groundswell.records import AlertView
+from groundswell.running import runfile
 from groundswell.text import safe
 
 AT_ONCE = 20  # alerts looked through in one read

@@ -9,10 +9,11 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
-from groundswell import runfile, times
+from groundswell import times
 from groundswell.commands.desk import json_option, print_json
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.errors import BadSetting
+from groundswell.running import runfile
 from groundswell.text import safe
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from groundswell import runfile
+from groundswell.clients.connect import close_producer, open_producer, open_redis
 from groundswell.commands import rebuild as rebuilding
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.connect import close_producer, open_producer, open_redis
 from groundswell.errors import TopicsMissing
 from groundswell.keys import Keys
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.terminal import out
 from groundswell.text import safe

@@ -12,14 +12,14 @@ from typing import Any
 
 from alerts import lanes
 from dashboard.health.installation import Broker, Figures, ModelCard, Resent
-from groundswell import health
 from groundswell.apart import apart
-from groundswell.books import Counts
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.errors import BrokerAway, NothingRuns, UnknownModel
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter
+from groundswell.running import health
+from groundswell.running.books import Counts
 from groundswell.settings import Settings
 from models import catalog
 from models.measure.gates import GATES

@@ -10,19 +10,20 @@ import msgspec
 from rich.table import Table
 
 from alerts import lanes
-from groundswell import accounting as the_books
-from groundswell import alert_views, beat, runfile
-from groundswell import health as the_health
-from groundswell.books import Counts
+from groundswell import alert_views
+from groundswell.clients.connect import RedisClient, open_redis
 from groundswell.clock import SystemClock
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.connect import RedisClient, open_redis
 from groundswell.effect import times_usual
-from groundswell.health import SETTLE_S, STAGES, Finding
 from groundswell.keys import Keys
 from groundswell.records import AlertView
+from groundswell.running import accounting as the_books
+from groundswell.running import beat, runfile
+from groundswell.running import health as the_health
+from groundswell.running.books import Counts
+from groundswell.running.health import SETTLE_S, STAGES, Finding
+from groundswell.running.storage import storage
 from groundswell.settings import Settings
-from groundswell.storage import storage
 from groundswell.terminal import out
 from stream import create
 from stream.topology import SCORED, Topology
@@ -55,7 +56,7 @@ def _with_redis(ctx: click.Context, look: "Look[T]") -> T:
 @click.pass_context
 def watch(ctx: click.Context) -> None:
     """Subjects by negative mentions now against expected, and alerts as they fire; Ctrl-C ends it."""
-    from groundswell import watch as view
+    from groundswell.running import watch as view
 
     settings = runfile.joined(the_settings(ctx))
 

@@ -12,10 +12,11 @@ from typing import Any
 import click
 from msgspec import structs
 
-from groundswell import orphan, probe, runfile, telemetry
 from groundswell import settings as all_settings
+from groundswell import telemetry
 from groundswell.clock import Clock, SystemClock
 from groundswell.errors import Stuck
+from groundswell.running import orphan, probe, runfile
 from groundswell.settings import Settings
 from groundswell.tagging import Model
 from stream.topology import Topology

@@ -9,12 +9,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from groundswell import books, feed, runfile, times
+from groundswell import feed, times
+from groundswell.clients.connect import close_producer, open_producer, open_redis
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.connect import close_producer, open_producer, open_redis
 from groundswell.errors import MessageTooLarge, Misconfigured
 from groundswell.keys import Keys
 from groundswell.pusher import Pusher
+from groundswell.running import books, runfile
 from groundswell.settings import Settings
 from stream import create
 from stream.topology import COMMENTS, NEWS

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import click
 import msgspec
 
-from groundswell import beat, runfile
+from groundswell.clients.connect import RedisClient, open_redis
 from groundswell.commands.backtest import moment
 from groundswell.commands.processes import the_settings, topology_of
-from groundswell.connect import RedisClient, open_redis
 from groundswell.decisions import Stage
 from groundswell.keys import Keys
+from groundswell.running import beat, runfile
 from groundswell.settings import Settings
 from stream.topology import SCORED
 

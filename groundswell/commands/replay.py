@@ -29,17 +29,17 @@ from rich.table import Table
 
 from alerts import lanes
 from groundswell import alert_views, feed, times
-from groundswell.accounting import Accounting, account
-from groundswell.books import Counts
+from groundswell.clients.connect import close_producer, open_producer
 from groundswell.commands.look import books_table
 from groundswell.commands.processes import the_settings
 from groundswell.commands.stack import Stack, stack
-from groundswell.connect import close_producer, open_producer
 from groundswell.effect import times_usual
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
 from groundswell.pusher import Pusher
 from groundswell.records import AlertView
+from groundswell.running.accounting import Accounting, account
+from groundswell.running.books import Counts
 from groundswell.settings import Settings
 from groundswell.terminal import out
 from stream.topology import COMMENTS, NEWS, SCORED

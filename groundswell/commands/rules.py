@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundswell import runfile
 from groundswell.commands.desk import by_option, json_option, print_json, whoever
 from groundswell.commands.processes import the_settings
 from groundswell.commands.tuning import at_rules
 from groundswell.errors import BadRule, NothingRuns
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.text import safe
 from groundswell.times import rfc3339
 
 if TYPE_CHECKING:
     from groundswell.asked_tuning import Board, Meaning, RuleRow
-    from groundswell.beat import Beat
     from groundswell.control import ControlView
+    from groundswell.running.beat import Beat
     from stream.rulebook.rule_desk import RuleDesk
     from stream.rulebook.rules import Rule
 

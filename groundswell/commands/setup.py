@@ -12,10 +12,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from groundswell import beside, runfile
+from groundswell import beside
 from groundswell import settings as all_settings
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.errors import GroundswellError, Misconfigured, NothingRuns
+from groundswell.running import runfile
 from groundswell.schemas import SCHEMAS
 from groundswell.schemas import asyncapi as described
 from groundswell.schemas import schema as schema_of
@@ -180,7 +181,7 @@ def _checks(found: Settings) -> dict[str, Any]:
 
 async def _answer(settings: Settings) -> None:
     """Raises what is wrong with Kafka, its topics or Redis."""
-    from groundswell.connect import open_redis
+    from groundswell.clients.connect import open_redis
     from stream import create
 
     await create.check(settings, topology_of(settings))

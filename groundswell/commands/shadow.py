@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from groundswell import runfile, times
+from groundswell import times
+from groundswell.clients.connect import open_redis
 from groundswell.clock import SystemClock
 from groundswell.commands.backtest import in_force, rules_of, setting
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.commands.series import span_s
-from groundswell.connect import open_redis
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.text import safe
 

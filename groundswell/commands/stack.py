@@ -17,11 +17,11 @@ from pathlib import Path
 from msgspec import structs
 from rich.console import Console
 
-from groundswell import beat, embedded, orphan, runfile
 from groundswell import settings as all_settings
-from groundswell.connect import RedisClient, open_redis
+from groundswell.clients.connect import RedisClient, open_redis
 from groundswell.errors import Misconfigured
 from groundswell.keys import Keys
+from groundswell.running import beat, embedded, orphan, runfile
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream import create

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundswell import runfile
 from groundswell.commands.desk import by_option, control_view, json_option, print_json, whoever
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.records import AuditEntry, Token
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.text import safe
 from groundswell.times import rfc3339
@@ -110,7 +110,7 @@ async def _write(settings: Settings, token: Token | None, gone: str | None, entr
     import msgspec
 
     from groundswell import control
-    from groundswell.connect import acknowledged, close_producer, open_producer
+    from groundswell.clients.connect import acknowledged, close_producer, open_producer
     from stream.topology import AUDIT
 
     topology = topology_of(settings)

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from groundswell import orphan
 from groundswell import settings as all_settings
 from groundswell.clock import Clock
+from groundswell.running import orphan
 from groundswell.settings import Settings
 from stream.topology import Topology
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import click
 
     from dashboard.parts import Tuning
-    from groundswell.connect import RedisClient
+    from groundswell.clients.connect import RedisClient
     from groundswell.control import ControlView
     from groundswell.keys import Keys
     from stream.detection.list_desk import ListDesk
@@ -65,12 +65,12 @@ def at_rules(ctx: "click.Context", do: "Callable[[RuleDesk], Awaitable[T]]") -> 
     """Run one piece of work at a desk of rules. Raises what the work raises, NothingRuns, BrokerAway, RedisAway."""
     import asyncio
 
-    from groundswell import runfile
+    from groundswell.clients.connect import open_redis
     from groundswell.clock import SystemClock
     from groundswell.commands.desk import Pen, control_view
     from groundswell.commands.processes import the_settings, topology_of
-    from groundswell.connect import open_redis
     from groundswell.keys import Keys
+    from groundswell.running import runfile
     from stream.rulebook.rule_desk import RuleDesk
 
     settings = runfile.joined(the_settings(ctx))
@@ -92,10 +92,10 @@ def at_lists(ctx: "click.Context", do: "Callable[[ListDesk], Awaitable[T]]") -> 
     """Run one piece of work at a desk of watchlists and sensitivities. Raises what the work raises, NothingRuns, BrokerAway."""
     import asyncio
 
-    from groundswell import runfile
     from groundswell.clock import SystemClock
     from groundswell.commands.desk import Pen, control_view
     from groundswell.commands.processes import the_settings, topology_of
+    from groundswell.running import runfile
     from stream.detection.list_desk import ListDesk
 
     settings = runfile.joined(the_settings(ctx))

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import Struct
 
-from groundswell import runfile, times
+from groundswell import times
+from groundswell.clients.connect import RedisClient, open_redis
 from groundswell.commands.backtest import in_force
 from groundswell.commands.desk import json_option, print_json
 from groundswell.commands.processes import the_settings, topology_of
 from groundswell.commands.spoken import lang_option, tongue
-from groundswell.connect import RedisClient, open_redis
 from groundswell.errors import BadSetting, NoSuchSubject, RedisAway
 from groundswell.keys import Keys
 from groundswell.records import AlertView
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from groundswell.text import safe
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 from redis.exceptions import RedisError
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.errors import RedisAway
 from groundswell.keys import Keys
 from groundswell.records import ScoredBatch

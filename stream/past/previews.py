@@ -22,8 +22,8 @@ from redis.exceptions import RedisError
 
 from groundswell import times
 from groundswell.asked_tuning import EVERYTHING, AskedPreview, AskedRulePreview, Preview
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.errors import BadRule, Refused, WrongShape
 from groundswell.keys import Keys
 from groundswell.telemetry import log

@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from groundswell import times
+from groundswell.clients.connect import RedisClient, open_consumer
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient, open_consumer
 from groundswell.errors import BrokerAway
 from groundswell.keys import MINUTE_MS, Keys
 from groundswell.records import AlertEvent, ScoredBatch

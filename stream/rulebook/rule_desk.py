@@ -11,16 +11,16 @@ from typing import Any, Protocol
 import msgspec
 from redis.exceptions import RedisError
 
-from groundswell import beat
 from groundswell.asked_tuning import AskedRules, Board, Checked, Matched, RuleRow
-from groundswell.beat import Beat
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.control import ControlView
 from groundswell.decisions import Stage
 from groundswell.errors import BadRule, NoSuchRule, RedisAway
 from groundswell.keys import Keys
 from groundswell.records import ControlObject, RuleSet
+from groundswell.running import beat
+from groundswell.running.beat import Beat
 from groundswell.settings import Settings
 from groundswell.text import safe
 from stream.names.directory import Directory

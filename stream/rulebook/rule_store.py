@@ -7,7 +7,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_counters
 from stream.rulebook.rule_tally import Counts
 from stream.rulebook.rule_watch import RuleWatch, Wanted

@@ -28,9 +28,9 @@ import jsonschema
 import pytest
 
 from alerts.receiver import Receiver
-from groundswell import runfile
 from groundswell.demo import script
 from groundswell.records import Tagged
+from groundswell.running import runfile
 from groundswell.settings import Settings
 from stream.topology import TAGGED
 from tests.stages import Site, clean_environment

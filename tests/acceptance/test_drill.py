@@ -17,14 +17,14 @@ from alerts.guard import Allowed
 from alerts.people import endpoints
 from alerts.receiver import Receiver
 from groundswell import settings as all_settings
-from groundswell.accounting import Accounting, account
 from groundswell.asked import AskedEndpoint
+from groundswell.clients.connect import close_producer, open_producer
 from groundswell.clock import SystemClock
 from groundswell.commands.stack import STAGES, Stack, stack
-from groundswell.connect import close_producer, open_producer
 from groundswell.control import write
 from groundswell.keys import Keys
 from groundswell.records import LiveRow
+from groundswell.running.accounting import Accounting, account
 from groundswell.secrets import SecretBox
 from groundswell.settings import Settings
 from stream.topology import SCORED

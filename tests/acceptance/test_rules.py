@@ -21,9 +21,9 @@ from alerts.people import endpoints
 from alerts.receiver import Receiver
 from groundswell import settings as all_settings
 from groundswell.asked import AskedEndpoint
+from groundswell.clients.connect import acknowledged, close_producer, open_producer
 from groundswell.clock import SystemClock
 from groundswell.commands.stack import STAGES, Stack, stack
-from groundswell.connect import acknowledged, close_producer, open_producer
 from groundswell.control import write
 from groundswell.records import InboundDocument
 from groundswell.secrets import SecretBox

@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, Route, expect
 
-from groundswell.embedded import Services
 from groundswell.records import Mention, Row, Source, Tagged
+from groundswell.running.embedded import Services
 from stream.topology import TAGGED
 from tests import believable, tagged_pasts
 from tests.browser.reader import HOSTILE, a_page

@@ -19,8 +19,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed: 
 from confluent_kafka import Producer
 from playwright.sync_api import Browser, Page, expect
 
-from groundswell.embedded import Services
 from groundswell.keys import HOUR_MS, MINUTE_MS
+from groundswell.running.embedded import Services
 from tests import believable, said, tagged_pasts
 from tests.browser.reader import HOSTILE, a_page, drawn
 from tests.browser.sites import Site

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, expect
 
-from groundswell.books import Counts
+from groundswell.running.books import Counts
 from tests.browser.reader import HOSTILE, a_page
 from tests.installed import Served, a_letter
 

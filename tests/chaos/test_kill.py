@@ -16,14 +16,14 @@ from typing import Any
 
 import msgspec
 
-from groundswell.accounting import Accounting, account
-from groundswell.books import Counts
+from groundswell.clients.connect import close_producer, open_consumer, open_producer
 from groundswell.commands.stack import Stack, stack
-from groundswell.connect import close_producer, open_consumer, open_producer
 from groundswell.demo import script
 from groundswell.keys import HOUR_MS, Keys
 from groundswell.pusher import Pusher
 from groundswell.records import AlertEvent
+from groundswell.running.accounting import Accounting, account
+from groundswell.running.books import Counts
 from groundswell.settings import Settings
 from stream.names.directory import MARKET
 from stream.topology import ALERTS, NEWS, SCORED, Topology

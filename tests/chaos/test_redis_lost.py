@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from groundswell import beat
 from groundswell import settings as all_settings
+from groundswell.clients.connect import close_producer, open_consumer, open_producer
 from groundswell.commands.stack import Stack, stack
-from groundswell.connect import close_producer, open_consumer, open_producer
 from groundswell.demo import script
 from groundswell.keys import HOUR_MS, Keys
 from groundswell.pusher import Pusher
 from groundswell.records import AlertEvent, LiveRow
+from groundswell.running import beat
 from groundswell.settings import Settings
 from stream.names.directory import MARKET
 from stream.topology import ALERTS, NEWS, SCORED

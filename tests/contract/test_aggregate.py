@@ -13,10 +13,10 @@ import pytest
 import redis.asyncio
 
 from groundswell.clock import ManualClock
-from groundswell.embedded import _fakeredis
 from groundswell.errors import Fenced, Poison, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, unpack_bucket
 from groundswell.records import NEGATIVE, Bucket, DeadLetter, Row, ScoredBatch, ScoredDocument, Source
+from groundswell.running.embedded import _fakeredis
 from stream.aggregate import AggregateWork
 from stream.dead_letters import _beside_the_marks
 from stream.detection import surge

@@ -4,11 +4,11 @@ import pytest
 import redis.asyncio
 from fakeredis import FakeAsyncRedis
 
-from groundswell import beat, books
-from groundswell.accounting import account
-from groundswell.books import Counts
 from groundswell.clock import ManualClock
 from groundswell.keys import Keys
+from groundswell.running import beat, books
+from groundswell.running.accounting import account
+from groundswell.running.books import Counts
 
 KEYS = Keys("t")
 KEY = KEYS.books("tag", "documents", 0)

@@ -15,11 +15,11 @@ from groundswell.clock import ManualClock
 from groundswell.commands.evidence import _view, transitions
 from groundswell.commands.why import Answer, answer, resolved
 from groundswell.commands.why_words import sentences
-from groundswell.embedded import _fakeredis
 from groundswell.errors import BadSetting, NoSuchSubject
 from groundswell.evidence_export import Exported, sealed, signing_keys, verified
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys
 from groundswell.records import AlertEvent
+from groundswell.running.embedded import _fakeredis
 from groundswell.secrets import new_key
 from stream.aggregate import AggregateWork
 from stream.detection import evidence

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from groundswell import embedded
+from groundswell.clients.connect import acknowledged, close_producer, open_consumer, open_producer
 from groundswell.clock import SystemClock
-from groundswell.connect import acknowledged, close_producer, open_consumer, open_producer
 from groundswell.errors import Fenced, Poison, RedisAway
+from groundswell.running import embedded
 from groundswell.settings import Settings
 from stream.partition_loop import Bounds, PartitionLoop
 

@@ -17,10 +17,10 @@ import pytest
 import redis.asyncio
 
 from groundswell.clock import ManualClock
-from groundswell.embedded import _fakeredis
 from groundswell.errors import Fenced
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys
 from groundswell.records import NEGATIVE, POSITIVE, AlertEvent, AlertView, Row, ScoredBatch, ScoredDocument
+from groundswell.running.embedded import _fakeredis
 from stream import baselines, generation, rebuild
 from stream.aggregate import CHECKPOINT_MS, AggregateWork
 from stream.baselines import Checkpoint, Closed

@@ -12,10 +12,10 @@ import pytest
 import redis.asyncio
 
 from groundswell.clock import ManualClock
-from groundswell.embedded import _fakeredis
 from groundswell.errors import ClaimsLost
 from groundswell.keys import Keys
 from groundswell.records import Document, Source, Tagged
+from groundswell.running.embedded import _fakeredis
 from groundswell.settings import Settings
 from stream import generation
 from stream.claims import Claim, Claimed, claim, digest, remember, retell

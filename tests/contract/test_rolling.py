@@ -11,7 +11,7 @@ from importlib import import_module
 import msgspec
 import pytest
 
-from groundswell.books import Counts
+from groundswell.running.books import Counts
 
 # What people write, files and requests: a wrong name there is a mistake, not a newer version. In a seal it is what nobody signed.
 WRITTEN_BY_PEOPLE = {

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from groundswell.embedded import _fakeredis
 from groundswell.errors import Fenced, RedisAway
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys, pack_counters, unpack_bucket, unpack_counters
 from groundswell.records import Bucket, DocumentCard
+from groundswell.running.embedded import _fakeredis
 from stream.detection import surge
 from stream.detection.cards import CARDS
 from stream.detection.episodes import Episode

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from groundswell.connect import open_redis
+from groundswell.clients.connect import open_redis
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream.topology import Topology

@@ -22,10 +22,10 @@ from dashboard.entry.access import Access
 from dashboard.entry.audit import Trail
 from dashboard.entry.door import Door
 from dashboard.entry.rates import Rates
-from groundswell import embedded
 from groundswell import settings as all_settings
 from groundswell.clock import SystemClock
 from groundswell.keys import Keys
+from groundswell.running import embedded
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream import create

@@ -13,8 +13,8 @@ import redis as redis_client
 
 from alerts.people.desk import Desk
 from dashboard.app import run
+from groundswell.clients.connect import open_consumer
 from groundswell.clock import SystemClock
-from groundswell.connect import open_consumer
 from groundswell.keys import Keys
 from groundswell.settings import Settings
 from stream.create import create

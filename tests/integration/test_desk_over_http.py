@@ -16,9 +16,9 @@ from alerts import deliver
 from alerts.people.desk import Desk
 from alerts.receiver import Receiver
 from dashboard import app
-from groundswell import embedded
 from groundswell.clock import SystemClock
 from groundswell.keys import Keys
+from groundswell.running import embedded
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream import create

@@ -22,7 +22,7 @@ from dashboard.archive.past import Bounds
 from dashboard.archive.search import Query
 from dashboard.archive.sifting import Sieves, Sift
 from dashboard.parts import Parts
-from groundswell.connect import admin_options
+from groundswell.clients.connect import admin_options
 from groundswell.errors import BrokerAway, WrongShape
 from groundswell.records import Row, Tagged
 from groundswell.settings import Settings

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from groundswell import settings as all_settings
+from groundswell.clients.connect import close_producer, open_producer
 from groundswell.commands.stack import Stack, stack
-from groundswell.connect import close_producer, open_producer
 from groundswell.keys import MINUTE_MS, Keys
 from groundswell.pusher import Pusher
 from groundswell.records import AlertView

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from dashboard.control.pen import Pen
 from groundswell import feedback, feedback_rows
 from groundswell.cli import cli
+from groundswell.clients.connect import acknowledged, close_producer, open_producer
 from groundswell.clock import SystemClock
-from groundswell.connect import acknowledged, close_producer, open_producer
-from groundswell.embedded import Services
 from groundswell.feedback import Remarks
 from groundswell.records import Feedback, Mention
+from groundswell.running.embedded import Services
 from groundswell.settings import Settings
 from stream.topology import FEEDBACK, TAGGED, Topology
 from tests import tagged_pasts

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from groundswell.books import Counts
 from groundswell.records import DeadLetter, Document, Source
+from groundswell.running.books import Counts
 from stream.topology import COMMENTS, DEAD_LETTERS, DOCUMENTS, NEWS
 from tests.stages import Site, site, until
 

@@ -15,9 +15,9 @@ from groundswell.apart import apart
 from groundswell.clock import ManualClock
 from groundswell.commands import installation
 from groundswell.commands.installation import Installation
-from groundswell.embedded import Services
 from groundswell.errors import BrokerAway, NothingRuns
 from groundswell.keys import Keys
+from groundswell.running.embedded import Services
 from groundswell.settings import Settings
 from stream.dead_letters import shares
 from stream.topology import DEAD_LETTERS, NEWS, Topology

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from groundswell import times
-from groundswell.connect import acknowledged, close_producer, open_producer, open_redis
+from groundswell.clients.connect import acknowledged, close_producer, open_producer, open_redis
 from groundswell.keys import HOUR_MS, MINUTE_MS, Keys
 from groundswell.records import AlertEvent, Row, ScoredBatch, ScoredDocument
 from stream.baselines import Baseline, History

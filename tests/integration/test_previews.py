@@ -9,9 +9,9 @@ import pytest
 
 from dashboard.parts import Tuning
 from groundswell.asked_tuning import AskedPreview, AskedRulePreview, Preview
+from groundswell.clients.connect import open_redis
 from groundswell.clock import SystemClock
 from groundswell.commands.tuning import tuning
-from groundswell.connect import open_redis
 from groundswell.control import ControlView
 from groundswell.keys import Keys
 from groundswell.records import ControlObject

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 import pytest
 
-from groundswell import beat
-from groundswell.connect import RedisClient, open_redis
+from groundswell.clients.connect import RedisClient, open_redis
 from groundswell.keys import Keys
 from groundswell.records import InboundDocument
+from groundswell.running import beat
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from groundswell.shown import Shown

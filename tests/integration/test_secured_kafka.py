@@ -11,11 +11,12 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 from msgspec import structs
 
-from groundswell import beat, control
-from groundswell.connect import close_producer, open_consumer, open_producer, open_redis
+from groundswell import control
+from groundswell.clients.connect import close_producer, open_consumer, open_producer, open_redis
 from groundswell.errors import BadSetting, GroundswellError, NotAllowed, NotTrusted, PlainText, ProduceFailed
 from groundswell.keys import Keys
 from groundswell.records import InboundDocument, Incarnation
+from groundswell.running import beat
 from groundswell.secrets import new_key
 from groundswell.settings import Settings
 from stream import create

@@ -10,11 +10,11 @@ import redis.asyncio
 from msgspec import structs
 
 from alerts.lanes import Lanes
-from groundswell import books
-from groundswell.books import Counts
-from groundswell.connect import open_redis
+from groundswell.clients.connect import open_redis
 from groundswell.errors import BadSetting, NotAllowed, NotTrusted, PlainText, RedisAway, UnfitRedis
 from groundswell.keys import Keys
+from groundswell.running import books
+from groundswell.running.books import Counts
 from groundswell.settings import Settings
 from tests.secured import PASSWORD, Certificates, free_port, redis_cluster, redis_server
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from groundswell.books import Counts
 from groundswell.records import DeadLetter, Document, Mention, ScoredBatch, Tagged
+from groundswell.running.books import Counts
 from stream.claims import digest
 from stream.topology import DEAD_LETTERS, DOCUMENTS, SCORED, TAGGED
 from tests.stages import Site, site, until

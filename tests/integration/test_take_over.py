@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from groundswell.connect import acknowledged, close_producer, open_producer
+from groundswell.clients.connect import acknowledged, close_producer, open_producer
 from groundswell.records import Document, Row, ScoredBatch, ScoredDocument
 from stream.topology import DOCUMENTS, SCORED, Topic
 from tests.stages import Site, site, until

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundswell import runfile, tls
-from groundswell.addresses import RedisAddress, guard_kafka, guard_redis, kafka_hosts, redis_address, shown
-from groundswell.connect import admin_options, kafka_options
+from groundswell.clients import tls
+from groundswell.clients.addresses import RedisAddress, guard_kafka, guard_redis, kafka_hosts, redis_address, shown
+from groundswell.clients.connect import admin_options, kafka_options
 from groundswell.errors import BadSetting, PlainText
+from groundswell.running import runfile
 from groundswell.settings import Settings
 
 SECRET = "correct/horse"
@@ -171,7 +172,7 @@ CLIENTS = {
     "Sentinel",
     "create_conn",
 }
-MADE_IN = {"groundswell/connect.py", "groundswell/redis_clients.py", "groundswell/knock.py"}
+MADE_IN = {"groundswell/clients/connect.py", "groundswell/clients/redis_clients.py", "groundswell/clients/knock.py"}
 
 
 def made(tree: ast.AST) -> Iterator[str]:

@@ -101,7 +101,7 @@ def import_faults(path: str, tree: ast.AST) -> Iterator[str]:
         part = name.split(".")[0]
         if part in {*PARTS, "bench"} and part != own and not is_shared(name):
             yield f"line {line}: {name}"
-        if own != "bench" and own != "groundswell" and name.startswith(("groundswell.commands", "groundswell.cli")):
+        if own != "bench" and own != "groundswell" and name.startswith(("groundswell.commands", "groundswell.cli.")):
             yield f"line {line}: {name}"
 
 

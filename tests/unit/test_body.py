@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dashboard.entry import body
-from groundswell.connect import MAX_MESSAGE_BYTES
+from groundswell.clients.connect import MAX_MESSAGE_BYTES
 from tests.pages import JSON, open_site
 
 

@@ -10,7 +10,6 @@ import pytest
 from alerts.guard import LookUps
 from alerts.people.desk import Desk
 from alerts.pipeline import derived
-from groundswell import beat
 from groundswell.asked import (
     AskedAcknowledgement,
     AskedEndpoint,
@@ -24,6 +23,7 @@ from groundswell.control import ControlView
 from groundswell.errors import NoAcknowledgement, NoSuchEndpoint, NoSuchEpisode, NoSuchSilence, WrongShape
 from groundswell.keys import Keys
 from groundswell.records import Acknowledgement, ControlObject, DeliveryOutcome, Endpoint, Errand, Silence
+from groundswell.running import beat
 from groundswell.secrets import SecretBox, new_key
 from groundswell.settings import Settings
 from tests.pages import public

@@ -13,11 +13,11 @@ from fakeredis import FakeAsyncRedis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundswell import books
 from groundswell.clock import ManualClock
 from groundswell.errors import PoisonFlood, ProduceFailed
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter, Document, Source
+from groundswell.running import books
 from groundswell.settings import Settings
 from stream import ingest_work
 from stream.crashes import Died, RedisCrashes

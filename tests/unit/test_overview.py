@@ -16,11 +16,11 @@ from dashboard.health.counting import Counting
 from dashboard.home import first_run, movers
 from dashboard.home.heard import Heard
 from dashboard.home.movers import Wanted
-from groundswell.beat import Beat, say
 from groundswell.clock import ManualClock
 from groundswell.errors import RedisAway, WrongShape
 from groundswell.keys import HOUR_MS
 from groundswell.records import LiveRow, Watchlist
+from groundswell.running.beat import Beat, say
 from tests import believable
 from tests.pages import JSON, KEYS, NOW, TOPOLOGY, Site, open_site
 

@@ -12,13 +12,14 @@ import msgspec
 import pytest
 
 from dashboard.words import Words
-from groundswell import beat, times
-from groundswell.beat import Beat
+from groundswell import times
 from groundswell.commands.tuning import directory_of
 from groundswell.decisions import Detected
 from groundswell.errors import BadRule
 from groundswell.evidence_words import GATES
 from groundswell.records import Sensitivity, Watchlist
+from groundswell.running import beat
+from groundswell.running.beat import Beat
 from groundswell.settings import Settings
 from stream.detection import lines
 from stream.past.previews import Previews

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from redis.exceptions import ResponseError
 
-from groundswell.health import filling
-from groundswell.storage import Storage, storage
+from groundswell.running.health import filling
+from groundswell.running.storage import Storage, storage
 
 
 class Told:

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from groundswell import tokens
-from groundswell.books import Counts
-from groundswell.health import bad_topics
 from groundswell.records import DeadLetter, Role
+from groundswell.running.books import Counts
+from groundswell.running.health import bad_topics
 from tests.installed import Installed, a_letter
 from tests.pages import TOPOLOGY
 

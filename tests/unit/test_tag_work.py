@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from redis.exceptions import RedisError
 
-from groundswell import books
 from groundswell.clock import ManualClock
 from groundswell.errors import ModelAway, Poison, RedisAway
 from groundswell.keys import Keys
 from groundswell.records import DeadLetter, Document, Source, Tagged
+from groundswell.running import books
 from models.scripted import ScriptedModel
 from stream.tag import FRESH_MS, PIECE_RECORDS, TagWork
 from stream.topology import DEAD_LETTERS, DOCUMENTS, TAGGED, Topology

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from groundswell import watch
 from groundswell.clock import ManualClock
 from groundswell.keys import Keys
 from groundswell.records import LiveRow
+from groundswell.running import watch
 from groundswell.settings import Settings
 from groundswell.shown import Shown
 from stream.topology import SCORED, Topology

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from groundswell.beat import Beat
 from groundswell.decisions import Stage, Unwell
+from groundswell.running.beat import Beat
 
 STAGES = tuple(stage.value for stage in Stage)
 NEARLY_FULL = 0.9  # of maxmemory: time to add some before every write is refused

@@ -18,7 +18,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from groundswell.addresses import Host
+from groundswell.clients.addresses import Host
 from groundswell.errors import BadSetting, GroundswellError, NotAllowed, NotTrusted
 from groundswell.settings import Settings
 

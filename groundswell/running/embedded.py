@@ -4,7 +4,7 @@ The broker is librdkafka's mock cluster, which the confluent-kafka wheel carries
 ctypes so that topics get our partition counts. Redis is `redis-server` if it is on the PATH, else fakeredis over TCP. The same
 aiokafka and redis clients talk to them as in production. Limits: 5 MiB a partition, one member a consumer group, gone on exit.
 
-Run as a process: `python -m groundswell.embedded '{"topic": partitions, ...}'` prints one JSON line with the addresses and
+Run as a process: `python -m groundswell.running.embedded '{"topic": partitions, ...}'` prints one JSON line with the addresses and
 lives until its standard input closes, so that it can never outlive the command that started it.
 """
 
@@ -66,7 +66,7 @@ class EmbeddedProcess:
 async def start(topics: Mapping[str, int]) -> EmbeddedProcess:
     """Start broker and Redis with these topics. Raises NoEmbeddedBroker."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "groundswell.embedded", json.dumps(dict(topics)),
+        sys.executable, "-m", "groundswell.running.embedded", json.dumps(dict(topics)),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the command: it stops the stages first, the broker last
     )  # fmt: skip

@@ -13,8 +13,8 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
-from groundswell import tls
-from groundswell.addresses import RedisAddress
+from groundswell.clients import tls
+from groundswell.clients.addresses import RedisAddress
 from groundswell.settings import Settings
 
 DEADLINES: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 5}

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from groundswell.clients.connect import open_redis
 from groundswell.clock import Clock
-from groundswell.connect import open_redis
 from groundswell.errors import RedisAway
 from groundswell.keys import Keys
 from groundswell.records import AlertView, LiveRow

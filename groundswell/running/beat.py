@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 from redis.exceptions import RedisError
 
+from groundswell.clients.connect import RedisClient
 from groundswell.clock import Clock
-from groundswell.connect import RedisClient
 from groundswell.decisions import Stage
 from groundswell.keys import Keys
 

@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.keys import Keys
 
 NEWEST = b"newest"  # field with the counts of the highest offset noted

@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from groundswell import beat, books
-from groundswell.books import Counts
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 from groundswell.decisions import Stage, Unwell
-from groundswell.health import Finding
 from groundswell.keys import Keys
+from groundswell.running import beat, books
+from groundswell.running.books import Counts
+from groundswell.running.health import Finding
 
 
 class Accounting(Struct, kw_only=True):

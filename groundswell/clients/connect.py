@@ -27,8 +27,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from groundswell import addresses, knock, redis_clients, tls
-from groundswell.addresses import RedisAddress, shown
+from groundswell.clients import addresses, knock, redis_clients, tls
+from groundswell.clients.addresses import RedisAddress, shown
 from groundswell.errors import (
     BadSetting,
     BrokerAway,

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from groundswell.connect import RedisClient
+from groundswell.clients.connect import RedisClient
 
 
 class Storage(Struct, kw_only=True, frozen=True):
