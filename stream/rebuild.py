@@ -69,7 +69,8 @@ class Past(Protocol):
         ...
 
     def forget(self) -> None:
-        """Nothing is rebuilt any more: let go of what was read."""
+        """Nothing that is held is rebuilt any more: let go of what was read, but not of what was told. A partition that was being taken
+        up meanwhile has its plan and asks at its end."""
         ...
 
 
@@ -165,7 +166,7 @@ class KafkaPast:
             return frozenset(self._told)
 
     def forget(self) -> None:
-        self._of, self._kept, self._told = "", Kept(), set()
+        self._of, self._kept = "", Kept()
 
     async def _begin(self, generation: Generation) -> None:
         values: list[bytes] = []
