@@ -60,10 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """What Python keeps for the whole process is for the next test as it was: how the log is written, how long a CSV cell may be."""
-    cell_chars = csv.field_size_limit()
+    cell_chars, log = csv.field_size_limit(), structlog.get_config() if structlog.is_configured() else None
     yield
     csv.field_size_limit(cell_chars)
-    if structlog.is_configured():
+    if log is not None:
+        structlog.configure(**log)
+    elif structlog.is_configured():
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()
 
