@@ -128,10 +128,11 @@ async def test_a_shadow_lists_what_another_sensitivity_would_have_told(here: Sit
         begun = await asyncio.wait_for(shadow.stderr.readline(), 60)  # what comes before is nobody's
         assert b"runs beside" in begun
         at_ms = time.time_ns() // 1_000_000
-        faint = [said(FAINT, at_ms + i * 1_000, 1_000 + i, negative=True) for i in range(9)]
+        # In one minute, which is still open: what lies in two may wait for the end of the second.
+        faint = [said(FAINT, at_ms + i, 1_000 + i, negative=True) for i in range(9)]
         await push(here, faint, len(documents))
         assert shadow.stdout is not None
-        line = await asyncio.wait_for(shadow.stdout.readline(), 60)
+        line = await asyncio.wait_for(shadow.stdout.readline(), 120)
         shadow.terminate()
         *lines, end = [msgspec.json.decode(one) for one in (line + await ended(shadow)).splitlines()]
         assert [one["subject"] for one in end["at_the_end"]["only_shadow"]] == [FAINT]
