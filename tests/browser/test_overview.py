@@ -1,11 +1,11 @@
 """A day with the overview in a real Chromium: what fires, what was seen, what is asked for, and how a reader prefers it."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-import redis as redis_client
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 from playwright.sync_api import Browser, Page, Route, expect
@@ -14,7 +14,9 @@ from groundswell.records import LiveRow
 from tests import believable
 from tests.browser.reader import HOSTILE, a_page, drawn
 from tests.browser.sites import Lively, Site
+from tests.conftest import missing
 from tests.pages import KEYS, TOPOLOGY
+from tests.tagged_pasts import embedded_services
 
 OURS = ("/", "/alerts", "/start", "/nothing")
 OTHERS = ("/documents", "/rules", "/watchlists", "/endpoints", "/system")
@@ -262,15 +264,27 @@ def test_the_first_commands_are_copied_or_at_least_marked(site: Site, browser: B
         expect(page.locator("#first")).to_be_hidden()
 
 
-def test_a_redis_that_hangs_is_said_within_five_seconds_and_comes_back_by_itself(site: Site, browser: Browser) -> None:
-    site.fill()
+@pytest.fixture
+def own_redis() -> Iterator[Site]:
+    """Pages over a Redis of their own: a pause stops all databases of a server, and other tests run beside this one."""
+    with embedded_services({}) as services:
+        if services.redis_kind != "redis-server":
+            missing("No redis-server on the path: run 'make services'.")
+        one = Site(services.redis)
+        yield one
+        one.stop()
+        one.redis.close()
+
+
+def test_a_redis_that_hangs_is_said_within_five_seconds_and_comes_back_by_itself(
+    own_redis: Site, browser: Browser
+) -> None:
+    own_redis.fill()
     with a_page(browser, allowed="Failed to load resource") as page:
-        page.goto(site.address)
+        page.goto(own_redis.address)
         drawn(page)
-        url = f"redis://{site.redis.connection_pool.connection_kwargs['host']}:{site.redis.connection_pool.connection_kwargs['port']}/0"
-        with redis_client.Redis.from_url(url) as desk:
-            began = time.monotonic()
-            desk.client_pause(7_000)
+        began = time.monotonic()
+        own_redis.redis.client_pause(7_000)
         expect(page.locator("#note")).to_contain_text("Redis does not answer", timeout=6_000)
         assert time.monotonic() - began < 5
         page.wait_for_function("() => document.body?.dataset.live === 'ok'", timeout=15_000)
