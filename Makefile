@@ -44,6 +44,7 @@ check: setup ## formatting, lint and types, as CI sees them
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy scripts/*.py
 
 format: setup ## put the formatting right
 	$(VENV)/bin/ruff format .

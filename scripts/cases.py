@@ -40,6 +40,7 @@ from alerts.people.desk import Desk
 from alerts.receiver import Receiver
 from dashboard import app
 from dashboard.subjects import history
+from groundswell import alert_views
 from groundswell.clients.connect import close_producer, open_producer
 from groundswell.clock import SystemClock
 from groundswell.commands import why
@@ -51,8 +52,8 @@ from groundswell.keys import Keys
 from groundswell.pusher import Pusher
 from groundswell.running.accounting import account
 from groundswell.settings import Settings
-from stream.aggregate import directory_of
 from stream.detection import lines
+from stream.names.directory import directory_of
 from stream.topology import COMMENTS, SCORED
 
 READING, COUNTING = ("ingest", "tag"), ("aggregate", "deliver")
@@ -115,7 +116,7 @@ class Weekend:
         """All that was told so far, as the subscriber got it, signature verified. Raises TimeoutError."""
 
         async def delivered() -> bool:
-            views, _ = await history.alerts(self.stack.redis, self.keys, cursor="", limit=100)
+            views = await alert_views.newest(self.stack.redis, self.keys, 100)
             told = {str(line["id"]) for view in views for line in view.timeline if "id" in line}
             waiting = await self.stack.redis.llen(self.keys.outbox(0))
             return not waiting and told <= {one.event["id"] for one in self.receiver.received}

@@ -21,6 +21,7 @@ KAFKA = "127.0.0.1:19092"
 REDIS = "redis://127.0.0.1:16379"
 TAKEN_S = 1_200  # longer than any test
 CHROMIUM = Path("/usr/bin/chromium")
+LONG = {"acceptance", "chaos", "integration"}
 DATA_DIR = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -46,7 +47,11 @@ def kafka_answers(address: str, timeout_s: float = 2.0) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files marked `in_order` tell one story of one installation: their tests are put back into the order of the file."""
+    """Where tests take long comes first, in an order of chance within: of several that run side by side none is left alone with it.
+
+    Files marked `in_order` tell one story of one installation: their tests are put back into the order of the file.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
     stories: dict[Path, list[int]] = {}
     for place, item in enumerate(items):
         if item.get_closest_marker("in_order"):

@@ -1,4 +1,7 @@
-"""`groundswell demo --once --json` as a newcomer runs it: exit 0, the promised fields, the planted surge and nothing else."""
+"""`groundswell demo --once --json` as a newcomer runs it: exit 0, the promised fields, the planted surge and nothing else.
+
+Five processes with the bundled model, and a minute of the surge that must close: 15 s alone, 20 beside other tests.
+"""
 
 import json
 import os

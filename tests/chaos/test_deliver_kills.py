@@ -2,6 +2,7 @@
 
 A second process always stands by, as in operation. One endpoint in three refuses half of all tries. Six kills by default; the long form:
 GROUNDSWELL_TEST_KILLS=50. What an endpoint gets twice has the same id, and there is no more of it than was under way when deliver died.
+A killed process is only replaced when its lease has run out (10 s): six of them are more than a minute.
 """
 
 import asyncio

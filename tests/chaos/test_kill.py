@@ -2,6 +2,7 @@
 
 The same documents go through an undisturbed installation at the same time; both are compared with each other and with a count of the
 file that knows nothing of streams. tests/unit/test_windows.py shows that without the mark the counts would differ.
+What a dead process held is free after its session (10 s): with the pushing and the draining of both, half a minute and more.
 """
 
 import asyncio

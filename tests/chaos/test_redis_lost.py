@@ -1,7 +1,8 @@
 """Redis emptied in the middle of a push and again in the calm after it, on real Kafka and Redis: everything comes back by itself.
 
 The same documents go through an undisturbed installation; both are compared with each other and with a count of the file. The database
-is this test's own: FLUSHDB is to it what FLUSHALL is to a Redis of one's own.
+is this test's own: FLUSHDB is to it what FLUSHALL is to a Redis of one's own. Two installations
+one after the other, and two rebuilds: most of a minute.
 """
 
 import asyncio

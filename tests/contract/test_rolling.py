@@ -24,7 +24,7 @@ WHERE = ("groundswell", "stream", "alerts", "dashboard")
 
 def structs() -> Iterator[type[msgspec.Struct]]:
     for package in WHERE:
-        for found in pkgutil.iter_modules(import_module(package).__path__, f"{package}."):
+        for found in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
             if found.name.endswith("__main__"):
                 continue
             module = import_module(found.name)

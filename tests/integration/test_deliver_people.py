@@ -1,4 +1,8 @@
-"""What people set, on a running deliver: silences, acknowledgements, escalation, repeats, errands; time runs faster."""
+"""What people set, on a running deliver: silences, acknowledgements, escalation, repeats, errands; time runs faster.
+
+Ten minutes pass in a second. Faster, and Kafka itself would seem to take an hour; so three hours of trying,
+or of a market's calm, are 20 s.
+"""
 
 import msgspec
 from aiohttp import web

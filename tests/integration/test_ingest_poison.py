@@ -1,4 +1,7 @@
-"""Messages that `groundswell ingest` cannot bear, on real Kafka: each becomes a dead letter and its neighbours count, once."""
+"""Messages that `groundswell ingest` cannot bear, on real Kafka: each becomes a dead letter and its neighbours count, once.
+
+A message that kills is only believed to be the cause after three processes have died of it, and each takes seconds to start.
+"""
 
 import asyncio
 import json

@@ -5,6 +5,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -121,9 +122,10 @@ async def test_what_an_installation_has_told_is_what_a_backtest_of_it_finds(here
 async def test_a_shadow_lists_what_another_sensitivity_would_have_told(here: Site) -> None:
     documents = talk(FAINT, range(0), 0)
     await push(here, documents)
-    async with here.stage("aggregate"):
+    async with here.stage("aggregate"), AsyncExitStack() as at_the_end:
         await here.until_read("aggregate", len(documents))
         shadow = await begin(here, "shadow", "--sensitivity", "900")
+        at_the_end.callback(lambda: shadow.kill() if shadow.returncode is None else None)
         assert shadow.stderr is not None
         begun = await asyncio.wait_for(shadow.stderr.readline(), 60)  # what comes before is nobody's
         assert b"runs beside" in begun

@@ -1,4 +1,7 @@
-"""Documents that `groundswell tag` cannot bear, on real Kafka: each becomes a dead letter and its neighbours count, once."""
+"""Documents that `groundswell tag` cannot bear, on real Kafka: each becomes a dead letter and its neighbours count, once.
+
+A text that kills is only believed to be the cause after several processes have died of it, and each takes seconds to start.
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,7 @@
-"""`groundswell tag` on real Kafka and Redis: each document is tagged once and its rows go home, through SIGTERM and kill -9."""
+"""`groundswell tag` on real Kafka and Redis: each document is tagged once and its rows go home, through SIGTERM and kill -9.
+
+The partitions of a process that was killed are free after its session (10 s).
+"""
 
 from pathlib import Path
 
