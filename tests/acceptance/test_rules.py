@@ -1,8 +1,7 @@
 """A rule of a user's own on running processes: in force within seconds without a restart, told to an endpoint, ended when removed.
 
 The page's process is killed in between: alerts do not need it, and it is there again afterwards.
-A rule is looked at when a minute of the clock closes, and the end of its
-alert is some minutes more of these: a minute and a half of waiting.
+A rule is looked at when a minute of the clock closes, and its alert ends some minutes later: a minute and a half of waiting.
 """
 
 import asyncio

@@ -9,8 +9,9 @@ How a page is read, fenced block after fenced block:
     ```python FILE   saved as FILE, in whatever language it is
 
 Both pages have the same commands and files. Where they show something else, the command speaks Chinese: it is typed again in a Chinese
-locale, so such a command must only look. The ports of the pages are replaced by free ones. Some forty commands one after another, each a start of
-Python, beside a demo with its model: a minute alone, more beside other tests.
+locale, so such a command must only look. The ports of the pages are replaced by free ones.
+
+Some forty commands one after another, each a start of Python, beside a demo with its model: a minute alone, more beside other tests.
 """
 
 import os
