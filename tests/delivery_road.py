@@ -1,7 +1,6 @@
 """A deliver process on real Kafka and Redis with topics and keys of its own, for tests; and clocks that run as they like."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from groundswell.settings import Settings
 from stream.topology import ALERTS, Topology
 
 STEPS_S = (0.0, 0.2, 0.2, 0.2)
+KILLS, KILL_S = 5, 3.0
 
 
 class Road:
@@ -110,10 +110,12 @@ class Road:
     async def kill(self) -> None:
         """As kill -9 leaves it: nothing is drained, the lease is not given back, but it has run out since."""
         if self.process is not None and not self.process.done():
-            self.process.cancel()
-            self.stop.set()  # for a loop whose cancellation a library swallowed
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.process
+            self.stop.set()
+            for _ in range(KILLS):  # a library may swallow one cancellation, and all would wait for ever
+                self.process.cancel()
+                if (await asyncio.wait({self.process}, timeout=KILL_S))[0]:
+                    break
+            assert self.process.done(), f"deliver does not end: {self.process.get_stack()}"
             await self.redis.delete(f"{self.keys.delivery}:lease")
         self.process = None
 
