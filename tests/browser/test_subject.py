@@ -7,6 +7,7 @@ import json
 import re
 import statistics
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,22 @@ def filled(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iter
     said.write_prices(file, site.now)
     with file.open("a") as more:
         more.write("no price\n")
+    wait_for_the_prices(site)
     yield site
     site.stop()
     site.redis.close()
+
+
+def wait_for_the_prices(site: Site) -> None:
+    """The file is looked at every few seconds, and was not there when the pages began."""
+    deadline = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(f"{site.address}/api/v1/prices/status", timeout=10) as answer:
+            told = json.load(answer)["items"]
+        if any(one["source"] == "file" and one["state"] == "ok" for one in told):
+            return
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)
 
 
 def opened(page: Page, site: Site, query: str = "", subject: str = SUBJECT) -> None:
